@@ -1,0 +1,5 @@
+//! countersign: a SPIFFE-native workload identity broker.
+
+pub mod clock;
+pub mod entropy;
+pub mod secret;
