@@ -1,1 +1,3 @@
+//! Generates code from `proto/`; nothing yet.
+
 fn main() {}

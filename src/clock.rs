@@ -238,7 +238,8 @@ mod tests {
         for (text, seconds) in [("30s", 30), ("5m", 300), ("12h", 43_200), ("7d", 604_800), ("0s", 0)] {
             assert_eq!(Lifetime::parse(text).map(Lifetime::seconds), Some(seconds), "{text}");
         }
-        for text in ["", "s", "5", "-5m", "1.5h", "5 m", "5M", "1h30m", "00:05:00", "99999999999s", "9999999999d", "5ä"] {
+        for text in ["", "s", "5", "-5m", "1.5h", "5 m", "5M", "1h30m", "00:05:00", "99999999999s", "9999999999d", "5ä"]
+        {
             assert_eq!(Lifetime::parse(text), None, "{text}");
         }
     }

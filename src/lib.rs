@@ -2,4 +2,10 @@
 
 pub mod clock;
 pub mod entropy;
+pub mod problem;
+pub mod reason;
 pub mod secret;
+
+pub mod credential;
+pub mod identity;
+pub mod jose;

@@ -1,0 +1,368 @@
+//! Why a request was refused: the one closed list.
+//!
+//! A `Refusal` never carries token material, and its family decides what the caller may hear: a reason that was found
+//! before the signature was verified has no words of its own for the caller (`standards.md` TOK-24).
+
+use std::fmt;
+
+use crate::clock::Lifetime;
+
+/// The request itself is wrong; nothing about trust was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Malformed {
+    /// A parameter is missing, repeated or unreadable.
+    MalformedRequest,
+    /// More bytes than a request may have.
+    RequestTooLarge,
+    /// More than one way to authenticate in one request (C-01).
+    CredentialAmbiguous,
+    /// A grant type that is not served.
+    GrantUnsupported,
+    /// No target named, and no resource is the default for this caller.
+    TargetMissing,
+    /// More than one target named.
+    TargetAmbiguous,
+}
+
+/// No credential could be read; the shape of the request alone shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Misshapen {
+    /// The request authenticates nobody.
+    CredentialMissing,
+    /// A way to authenticate that is not taken.
+    AssertionTypeUnsupported,
+    /// Not a signed JWT in compact form.
+    CredentialMalformed,
+}
+
+/// The credential was not verified. The caller hears one generic sentence for all of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Unverified {
+    /// The issuer or trust domain is not configured.
+    SourceUnknown,
+    /// No key of the source has that key id.
+    KeyUnknown,
+    /// No key id, and more than one key fits.
+    KeyAmbiguous,
+    /// An algorithm or header that is not taken, or one that the key is not for.
+    AlgorithmRefused,
+    /// The key does not verify the signature.
+    SignatureInvalid,
+    /// The subject is not one that the source may name.
+    SubjectInvalid,
+}
+
+/// The credential is genuine, and not acceptable. The caller may hear its own claims.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Unaccepted {
+    /// Made for somebody else.
+    AudienceMismatch,
+    /// Made for us but for a character.
+    AudienceNearMiss,
+    /// At or past its end, or too close to it.
+    TokenExpired,
+    /// Not valid yet.
+    TokenNotYetValid,
+    /// Issued too long ago.
+    TokenTooOld,
+    /// Valid for longer than is accepted.
+    TokenLifetime,
+    /// A legacy or stretched service-account token.
+    TokenLegacy,
+    /// A claim is missing, of the wrong type, or contradicts another.
+    ClaimsInvalid,
+    /// `client_id` names somebody else.
+    ClientIdMismatch,
+    /// Single use, and used.
+    AlreadyUsed,
+    /// The platform says that the workload is gone.
+    NotAlive,
+    /// Revoked by its owner or by an operator.
+    Revoked,
+}
+
+/// Verified, and not allowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Denied {
+    /// No rule gives this caller that resource.
+    NotGranted,
+    /// No resource has that name or audience.
+    TargetDenied,
+    /// That scope is not granted, or breaks the grammar.
+    ScopeDenied,
+    /// The resource wants a bound token.
+    BindingRequired,
+    /// Acting for that subject is not allowed.
+    DelegationDenied,
+    /// The proof of possession does not hold.
+    ProofInvalid,
+    /// The proof lacks our nonce.
+    ProofNonceNeeded,
+}
+
+/// Ours or a dependency's: the caller may come back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Unavailable {
+    /// Too many requests of this identity.
+    RateLimited,
+    /// The keys of the source could not be fetched.
+    KeysUnreachable,
+    /// The last good keys are older than is accepted.
+    KeysStale,
+    /// The key is unknown and may not be asked for yet.
+    KeysRefreshing,
+    /// The liveness check could not be made.
+    LivenessUnavailable,
+    /// The store of claims and revocations did not answer.
+    StoreUnavailable,
+    /// The decision could not be recorded.
+    AuditUnavailable,
+    /// Too much at once.
+    Overloaded,
+}
+
+/// The reason of a refusal, sorted by what may be said about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// The request is wrong.
+    Malformed(Malformed),
+    /// No credential could be read.
+    Misshapen(Misshapen),
+    /// Not verified.
+    Unverified(Unverified),
+    /// Verified, not accepted.
+    Unaccepted(Unaccepted),
+    /// Verified, not allowed.
+    Denied(Denied),
+    /// Ours or a dependency's; retry.
+    Unavailable(Unavailable),
+    /// A fault of ours.
+    Internal,
+}
+
+impl Reason {
+    /// Every reason there is, in the order of the table.
+    pub const ALL: [Self; 43] = [
+        Self::Malformed(Malformed::MalformedRequest),
+        Self::Malformed(Malformed::RequestTooLarge),
+        Self::Malformed(Malformed::CredentialAmbiguous),
+        Self::Malformed(Malformed::GrantUnsupported),
+        Self::Malformed(Malformed::TargetMissing),
+        Self::Malformed(Malformed::TargetAmbiguous),
+        Self::Misshapen(Misshapen::CredentialMissing),
+        Self::Misshapen(Misshapen::AssertionTypeUnsupported),
+        Self::Misshapen(Misshapen::CredentialMalformed),
+        Self::Unverified(Unverified::SourceUnknown),
+        Self::Unverified(Unverified::KeyUnknown),
+        Self::Unverified(Unverified::KeyAmbiguous),
+        Self::Unverified(Unverified::AlgorithmRefused),
+        Self::Unverified(Unverified::SignatureInvalid),
+        Self::Unverified(Unverified::SubjectInvalid),
+        Self::Unaccepted(Unaccepted::AudienceMismatch),
+        Self::Unaccepted(Unaccepted::AudienceNearMiss),
+        Self::Unaccepted(Unaccepted::TokenExpired),
+        Self::Unaccepted(Unaccepted::TokenNotYetValid),
+        Self::Unaccepted(Unaccepted::TokenTooOld),
+        Self::Unaccepted(Unaccepted::TokenLifetime),
+        Self::Unaccepted(Unaccepted::TokenLegacy),
+        Self::Unaccepted(Unaccepted::ClaimsInvalid),
+        Self::Unaccepted(Unaccepted::ClientIdMismatch),
+        Self::Unaccepted(Unaccepted::AlreadyUsed),
+        Self::Unaccepted(Unaccepted::NotAlive),
+        Self::Unaccepted(Unaccepted::Revoked),
+        Self::Denied(Denied::NotGranted),
+        Self::Denied(Denied::TargetDenied),
+        Self::Denied(Denied::ScopeDenied),
+        Self::Denied(Denied::BindingRequired),
+        Self::Denied(Denied::DelegationDenied),
+        Self::Denied(Denied::ProofInvalid),
+        Self::Denied(Denied::ProofNonceNeeded),
+        Self::Unavailable(Unavailable::RateLimited),
+        Self::Unavailable(Unavailable::KeysUnreachable),
+        Self::Unavailable(Unavailable::KeysStale),
+        Self::Unavailable(Unavailable::KeysRefreshing),
+        Self::Unavailable(Unavailable::LivenessUnavailable),
+        Self::Unavailable(Unavailable::StoreUnavailable),
+        Self::Unavailable(Unavailable::AuditUnavailable),
+        Self::Unavailable(Unavailable::Overloaded),
+        Self::Internal,
+    ];
+
+    /// The stable word for it: the same in records, metrics, logs, test names and gRPC details.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Malformed(Malformed::MalformedRequest) => "malformed_request",
+            Self::Malformed(Malformed::RequestTooLarge) => "request_too_large",
+            Self::Malformed(Malformed::CredentialAmbiguous) => "credential_ambiguous",
+            Self::Malformed(Malformed::GrantUnsupported) => "grant_unsupported",
+            Self::Malformed(Malformed::TargetMissing) => "target_missing",
+            Self::Malformed(Malformed::TargetAmbiguous) => "target_ambiguous",
+            Self::Misshapen(Misshapen::CredentialMissing) => "credential_missing",
+            Self::Misshapen(Misshapen::AssertionTypeUnsupported) => "assertion_type_unsupported",
+            Self::Misshapen(Misshapen::CredentialMalformed) => "credential_malformed",
+            Self::Unverified(Unverified::SourceUnknown) => "source_unknown",
+            Self::Unverified(Unverified::KeyUnknown) => "key_unknown",
+            Self::Unverified(Unverified::KeyAmbiguous) => "key_ambiguous",
+            Self::Unverified(Unverified::AlgorithmRefused) => "algorithm_refused",
+            Self::Unverified(Unverified::SignatureInvalid) => "signature_invalid",
+            Self::Unverified(Unverified::SubjectInvalid) => "subject_invalid",
+            Self::Unaccepted(Unaccepted::AudienceMismatch) => "audience_mismatch",
+            Self::Unaccepted(Unaccepted::AudienceNearMiss) => "audience_near_miss",
+            Self::Unaccepted(Unaccepted::TokenExpired) => "token_expired",
+            Self::Unaccepted(Unaccepted::TokenNotYetValid) => "token_not_yet_valid",
+            Self::Unaccepted(Unaccepted::TokenTooOld) => "token_too_old",
+            Self::Unaccepted(Unaccepted::TokenLifetime) => "token_lifetime",
+            Self::Unaccepted(Unaccepted::TokenLegacy) => "token_legacy",
+            Self::Unaccepted(Unaccepted::ClaimsInvalid) => "claims_invalid",
+            Self::Unaccepted(Unaccepted::ClientIdMismatch) => "client_id_mismatch",
+            Self::Unaccepted(Unaccepted::AlreadyUsed) => "already_used",
+            Self::Unaccepted(Unaccepted::NotAlive) => "not_alive",
+            Self::Unaccepted(Unaccepted::Revoked) => "revoked",
+            Self::Denied(Denied::NotGranted) => "not_granted",
+            Self::Denied(Denied::TargetDenied) => "target_denied",
+            Self::Denied(Denied::ScopeDenied) => "scope_denied",
+            Self::Denied(Denied::BindingRequired) => "binding_required",
+            Self::Denied(Denied::DelegationDenied) => "delegation_denied",
+            Self::Denied(Denied::ProofInvalid) => "proof_invalid",
+            Self::Denied(Denied::ProofNonceNeeded) => "proof_nonce_needed",
+            Self::Unavailable(Unavailable::RateLimited) => "rate_limited",
+            Self::Unavailable(Unavailable::KeysUnreachable) => "keys_unreachable",
+            Self::Unavailable(Unavailable::KeysStale) => "keys_stale",
+            Self::Unavailable(Unavailable::KeysRefreshing) => "keys_refreshing",
+            Self::Unavailable(Unavailable::LivenessUnavailable) => "liveness_unavailable",
+            Self::Unavailable(Unavailable::StoreUnavailable) => "store_unavailable",
+            Self::Unavailable(Unavailable::AuditUnavailable) => "audit_unavailable",
+            Self::Unavailable(Unavailable::Overloaded) => "overloaded",
+            Self::Internal => "internal",
+        }
+    }
+
+    /// The reason with that code.
+    pub fn from_code(code: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.code() == code)
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.code())
+    }
+}
+
+/// The one sentence for everything that was not verified.
+const GENERIC: &str = "The credential could not be verified; if it is brand new, retry once.";
+/// The one sentence for a source whose keys cannot be used now.
+const KEYS: &str = "Temporarily unable to check credentials of this platform. Not your fault; retry.";
+
+/// A refusal: the reason, the sentence the caller may hear, and the note for the operator.
+///
+/// Made only by the constructors below, one for each family, so that a family cannot say more than it may.
+#[derive(Clone, Debug)]
+pub struct Refusal {
+    reason: Reason,
+    to_caller: String,
+    to_operator: String,
+    retry_after: Option<Lifetime>,
+}
+
+impl Refusal {
+    /// The request is wrong; `sentence` says how, from its shape alone.
+    pub fn malformed(reason: Malformed, sentence: impl Into<String>) -> Self {
+        Self::new(Reason::Malformed(reason), sentence, String::new(), None)
+    }
+
+    /// No credential could be read; `sentence` may say what the shape shows, `note` is the operator's.
+    pub fn misshapen(reason: Misshapen, sentence: impl Into<String>, note: impl Into<String>) -> Self {
+        Self::new(Reason::Misshapen(reason), sentence, note, None)
+    }
+
+    /// Not verified: the caller hears the generic sentence, the operator the note.
+    pub fn unverified(reason: Unverified, note: impl Into<String>) -> Self {
+        Self::new(Reason::Unverified(reason), GENERIC, note, None)
+    }
+
+    /// Verified and not accepted: `sentence` may name the caller's own claims and public facts.
+    pub fn unaccepted(reason: Unaccepted, sentence: impl Into<String>, note: impl Into<String>) -> Self {
+        Self::new(Reason::Unaccepted(reason), sentence, note, None)
+    }
+
+    /// Verified and not allowed: `sentence` never names other subjects or a rule's text.
+    pub fn denied(reason: Denied, sentence: impl Into<String>, note: impl Into<String>) -> Self {
+        Self::new(Reason::Denied(reason), sentence, note, None)
+    }
+
+    /// A source's keys cannot be used now; the caller is told when to come back.
+    pub fn unavailable(reason: Unavailable, note: impl Into<String>, retry_after: Lifetime) -> Self {
+        Self::new(Reason::Unavailable(reason), KEYS, note, Some(retry_after))
+    }
+
+    /// A fault of ours; the caller hears a fixed text.
+    pub fn internal(note: impl Into<String>) -> Self {
+        Self::new(Reason::Internal, "A fault of ours. It has been recorded.", note, None)
+    }
+
+    fn new(
+        reason: Reason,
+        to_caller: impl Into<String>,
+        to_operator: impl Into<String>,
+        retry_after: Option<Lifetime>,
+    ) -> Self {
+        Self { reason, to_caller: to_caller.into(), to_operator: to_operator.into(), retry_after }
+    }
+
+    /// Why.
+    pub const fn reason(&self) -> Reason {
+        self.reason
+    }
+
+    /// What the caller may hear.
+    pub fn to_caller(&self) -> &str {
+        &self.to_caller
+    }
+
+    /// What the operator should know besides; empty when the sentence says it all.
+    pub fn to_operator(&self) -> &str {
+        &self.to_operator
+    }
+
+    /// When coming back may help.
+    pub const fn retry_after(&self) -> Option<Lifetime> {
+        self.retry_after
+    }
+}
+
+/// Text from outside, made safe to show: in quotes, control and invisible characters escaped, at most 128 characters.
+pub fn quoted(text: &str) -> String {
+    const LIMIT: usize = 128;
+    let mut shown = String::from("\"");
+    for (count, character) in text.chars().enumerate() {
+        if count == LIMIT {
+            shown.push('…');
+            break;
+        }
+        match character {
+            ' '..='~' if character != '"' && character != '\\' => shown.push(character),
+            other => shown.extend(other.escape_default()),
+        }
+    }
+    shown.push('"');
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_has_its_own_code() {
+        let codes: std::collections::BTreeSet<_> = Reason::ALL.iter().map(|reason| reason.code()).collect();
+        assert_eq!(codes.len(), Reason::ALL.len());
+        assert!(Reason::ALL.iter().all(|reason| Reason::from_code(reason.code()) == Some(*reason)));
+    }
+
+    #[test]
+    fn outside_text_cannot_break_a_line() {
+        assert_eq!(quoted("a\nb\u{200b}\"c\\"), r#""a\nb\u{200b}\"c\\""#);
+        assert_eq!(quoted(&"x".repeat(500)).chars().count(), 131);
+    }
+}
