@@ -8,4 +8,7 @@ pub mod secret;
 
 pub mod credential;
 pub mod identity;
+pub mod issue;
 pub mod jose;
+pub mod policy;
+pub mod trust;
