@@ -1,0 +1,31 @@
+//! Where the product listens: the public address and the admin address.
+//!
+//! Values only: they never open a socket or read a file.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// The public address. Without `tls` it speaks plain HTTP and must be a loopback address (TOK-09).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListenSettings {
+    /// Address and port; port 0 takes any free one.
+    pub address: SocketAddr,
+    /// The certificate to serve; `None` for plain HTTP on loopback.
+    pub tls: Option<TlsFiles>,
+}
+
+/// A certificate and its private key, read again when they change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// PEM: the server's certificate first, then its intermediates. At most 64 KiB.
+    pub certificate: PathBuf,
+    /// PEM: the private key in PKCS#8, PKCS#1 or SEC1. At most 32 KiB.
+    pub key: PathBuf,
+}
+
+/// The admin address: plain HTTP, read-only, and free to bind anywhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AdminSettings {
+    /// Address and port; port 0 takes any free one.
+    pub address: SocketAddr,
+}
