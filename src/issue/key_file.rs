@@ -1,0 +1,150 @@
+//! The text of one signing key: four dates and a private JWK.
+//!
+//! Strict: a member that is missing, unknown or out of order is refused. Never shows a private member in a fault.
+
+use crate::clock::Timestamp;
+use crate::issue::Schedule;
+use crate::jose::{JsonFault, KeyFault, Object, SigningKey, parse_object};
+use crate::reason::quoted;
+use crate::secret::Secret;
+
+/// Why the content of a key file is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum KeyFileFault {
+    /// Not a JSON object as we read it; a file that was half written looks like this.
+    #[error("is not a whole JSON object: {0}")]
+    Json(#[from] JsonFault),
+    /// A member that does not belong there.
+    #[error("has an unknown member {0}")]
+    Unknown(String),
+    /// A date is missing or not RFC 3339.
+    #[error("needs \"{0}\" as an RFC 3339 date")]
+    Date(&'static str),
+    /// The dates contradict each other.
+    #[error("needs dates in order: created, publish and activate each not before the last, retire after activate")]
+    Order,
+    /// The private JWK is missing or unusable.
+    #[error("needs \"key\" as a private JWK with kid, alg and every member of its algorithm: {0}")]
+    Key(#[from] KeyFault),
+}
+
+const MEMBERS: [&str; 5] = ["created", "publish", "activate", "retire", "key"];
+
+/// A signing key with its dates, as a file has them.
+#[derive(Debug)]
+pub(super) struct KeyFile {
+    pub(super) schedule: Schedule,
+    pub(super) key: SigningKey,
+}
+
+impl KeyFile {
+    pub(super) fn parse(text: &[u8]) -> Result<Self, KeyFileFault> {
+        let file = parse_object(text)?;
+        if let Some(unknown) = file.names().find(|name| !MEMBERS.contains(name)) {
+            return Err(KeyFileFault::Unknown(quoted(unknown)));
+        }
+        let (created, publish) = (date(&file, "created")?, date(&file, "publish")?);
+        let (activate, retire) = (date(&file, "activate")?, date(&file, "retire")?);
+        let schedule = Schedule::new(created, publish, activate, retire).ok_or(KeyFileFault::Order)?;
+        let key = SigningKey::from_private_jwk(file.object("key").ok_or(KeyFault::Malformed)?)?;
+        Ok(Self { schedule, key })
+    }
+
+    pub(super) fn to_text(&self) -> Result<Secret<String>, KeyFault> {
+        let key = self.key.to_private_jwk()?;
+        let dates: String = MEMBERS
+            .iter()
+            .zip([self.schedule.created(), self.schedule.publish(), self.schedule.activate(), self.schedule.retire()])
+            .map(|(name, date)| format!("\"{name}\":\"{}\",", date.to_rfc3339()))
+            .collect();
+        // Room for all of it from the start: a string that grows leaves copies of the key behind.
+        let mut text = String::with_capacity(dates.len() + key.expose().len() + 16);
+        for part in ["{", &dates, "\"key\":", key.expose(), "}\n"] {
+            text.push_str(part);
+        }
+        Ok(Secret::new("signing key file", text))
+    }
+
+    /// `<created-date>-<alg>-<first 8 of kid>.json`, for people; nothing is ever read from a name.
+    pub(super) fn name(&self) -> String {
+        let created = self.schedule.created().to_rfc3339();
+        let safe = |character: &char| character.is_ascii_alphanumeric() || matches!(character, '-' | '_');
+        let key_id: String = self.key.key_id().as_str().chars().filter(safe).take(8).collect();
+        format!("{}-{}-{key_id}.json", created.get(..10).unwrap_or_default(), self.key.algorithm())
+    }
+}
+
+fn date(file: &Object, name: &'static str) -> Result<Timestamp, KeyFileFault> {
+    file.text(name).and_then(Timestamp::parse_rfc3339).ok_or(KeyFileFault::Date(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::jose::Algorithm;
+
+    /// A key of 1024 bits, made for this test and used nowhere.
+    const WEAK: &str = r#"{"kty":"RSA","alg":"RS256","kid":"weak-key","e":"AQAB",
+        "n":"0W3e66YaIQUgadEhoSfbyETizMFS9BIVzqsms8MuDoSoO3eHOjOP8NoV5yfAPCsgb9CDN5y3B0i6995Vmg6I1LltfMjZQp1vRtwMdLYr5Lm7qzui6ghmOelYMjLnzRXS0O5zfIv64hmbZcsCAxknVxd51ogX7JygfTb2f8IXedE",
+        "d":"J3pwpTdAgaz3uTrE_h4HXi8uGa7vtjaaicTVnNlUG0SCegNEKIKDxcE2k8Z4hF8U1D8YHSmbjvH03Li6pjnLLQcihJeuPxMLfH3Scw4GuDTl_2BT8e5gJg6VvXRoYBGTZiRlC2vXhMbeURAAcW1eV3J69YFc1zJ2JIaNmoDHp8k",
+        "p":"6abCWolCmHcFgEZ_AXMUZWGU8vHe8xc6LxiVPSzcAcnBDcJijUagJ0Phw1_dPrSNDo2HmHl9PJg5xX2GwrQu9w",
+        "q":"5XYAN_ZCDfOU7I8xqmgzQ6_peeZVwkDGT_Lbnsi7kzJjOdrW64mZTX8DbBqjObusIvukmB-QK_4BnZuZFo1Ddw",
+        "dp":"47C_Ky0heaRa9wM71zTHBnjOhuWPR0M2Txjcri3eA9wRRpBMK7JMdZcgFZ2A5A9cencPUVXq5jbN7ZeC0JB4Rw",
+        "dq":"Owm3WK61pB1N7eeR4cRZnErAiaqn2gkMfTmBJEOFb4QBX7tcnNGUbgoF-WSJJquQyJdya-mDEK6T_9cu9kx2VQ",
+        "qi":"DlQjstD2wL2k6Mged-R0OdmnmxA3v_S8aq1nfser7Md-VaJ1fKRhAy28frRTreKpNYPOgfg5UI-bMhOWx4txuQ"}"#;
+
+    fn file() -> KeyFile {
+        let schedule = Schedule::announced(Timestamp::from_seconds(1_790_000_000));
+        KeyFile { schedule, key: SigningKey::generate(Algorithm::ES256).unwrap() }
+    }
+
+    #[test]
+    fn key_files_survive_their_text() {
+        let file = file();
+        let text = file.to_text().unwrap();
+        let again = KeyFile::parse(text.expose().as_bytes()).unwrap();
+        assert_eq!(again.schedule, file.schedule);
+        assert_eq!(again.key.public_jwk(), file.key.public_jwk());
+        let key_id: String = file.key.key_id().as_str().chars().take(8).collect();
+        assert_eq!(file.name(), format!("2026-09-21-ES256-{key_id}.json"));
+        let private = parse_object(text.expose().as_bytes()).unwrap();
+        let private = private.object("key").unwrap().text("d").unwrap();
+        assert!(!format!("{file:?} {text:?}").contains(private));
+    }
+
+    #[test]
+    fn key_files_are_read_strictly() {
+        let text = file().to_text().unwrap();
+        let spoiled = |spoil: &dyn Fn(&mut Value)| {
+            let mut value: Value = serde_json::from_str(text.expose()).unwrap();
+            spoil(&mut value);
+            KeyFile::parse(value.to_string().as_bytes()).unwrap_err()
+        };
+        assert_eq!(spoiled(&|v| v["rotate"] = json!("30d")), KeyFileFault::Unknown("\"rotate\"".to_owned()));
+        for name in ["created", "publish", "activate", "retire"] {
+            for bad in [Value::Null, json!(1_790_000_000), json!("2026-09-21"), json!("tomorrow"), json!("")] {
+                assert_eq!(spoiled(&|v| v[name] = bad.clone()), KeyFileFault::Date(name), "{name} {bad}");
+            }
+        }
+        assert_eq!(spoiled(&|v| v["retire"] = v["activate"].clone()), KeyFileFault::Order);
+        assert_eq!(spoiled(&|v| v["publish"] = v["retire"].clone()), KeyFileFault::Order);
+        for member in ["kid", "alg", "kty", "crv", "x", "y", "d"] {
+            let fault = spoiled(&|v| drop(v["key"].as_object_mut().unwrap().remove(member)));
+            assert_eq!(fault, KeyFileFault::Key(KeyFault::Malformed), "{member}");
+        }
+        assert_eq!(spoiled(&|v| v["key"] = json!([])), KeyFileFault::Key(KeyFault::Malformed));
+        let half = text.expose().get(..100).unwrap();
+        assert!(matches!(KeyFile::parse(half.as_bytes()), Err(KeyFileFault::Json(_))));
+        assert!(matches!(KeyFile::parse(b""), Err(KeyFileFault::Json(_))));
+    }
+
+    #[test]
+    fn jwk_07_rsa_keys_under_2048_bits_are_refused() {
+        let mut value: Value = serde_json::from_str(file().to_text().unwrap().expose()).unwrap();
+        value["key"] = serde_json::from_str(WEAK).unwrap();
+        let fault = KeyFile::parse(value.to_string().as_bytes()).unwrap_err();
+        assert_eq!(fault, KeyFileFault::Key(KeyFault::Malformed));
+    }
+}

@@ -1,0 +1,111 @@
+//! From files to a ring, and from a missing algorithm to a file.
+//!
+//! A ring is made of a whole folder or not at all; a key that exists already is never parsed twice.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use aws_lc_rs::digest;
+use serde_json::Map;
+
+use super::{KeyRing, KeyRingFault, Ring, RingKey};
+use crate::clock::Timestamp;
+use crate::issue::folder::{FileText, FolderLock};
+use crate::issue::key_file::KeyFile;
+use crate::issue::schedule::Schedule;
+use crate::jose::{Algorithm, SigningKey};
+
+impl KeyRing {
+    /// The keys of the folder in order of their ids. Warns once of each file that others than the owner have rights on.
+    pub(super) fn load(&self, warned: &mut BTreeSet<PathBuf>) -> Result<Vec<Arc<RingKey>>, KeyRingFault> {
+        let known = self.ring.load();
+        let mut keys: Vec<Arc<RingKey>> = Vec::new();
+        let mut loose = BTreeSet::new();
+        for file in self.folder.read()? {
+            let key = read_key(&file, &known)?;
+            let key_id = key.key.key_id();
+            if keys.iter().any(|other| other.key.key_id() == key_id) {
+                return Err(KeyRingFault::SameId { path: file.path, key_id: key_id.clone() });
+            }
+            if file.loose {
+                if !warned.contains(&file.path) {
+                    tracing::warn!(file = ?file.path, "others than the owner have rights on this signing key; use mode 0600");
+                }
+                loose.insert(file.path);
+            }
+            keys.push(key);
+        }
+        *warned = loose;
+        keys.sort_by(|one, other| one.key.key_id().cmp(other.key.key_id()));
+        Ok(keys)
+    }
+
+    /// Makes these keys the ring. A new one signs once for nobody: if that does not verify, it is out of use from the start.
+    pub(super) fn adopt(&self, keys: Vec<Arc<RingKey>>, at: Timestamp) -> Result<(), KeyRingFault> {
+        let known = self.ring.load_full();
+        let mut unconfirmed = None;
+        for key in keys.iter().filter(|key| !known.keys.iter().any(|other| Arc::ptr_eq(key, other))) {
+            if !confirms(&key.key) {
+                let (key_id, algorithm) = (key.key.key_id().clone(), key.key.algorithm());
+                self.take_out_of_use(&key_id);
+                unconfirmed.get_or_insert(KeyRingFault::Unconfirmed { key_id, algorithm });
+            }
+        }
+        let unchanged =
+            keys.len() == known.keys.len() && keys.iter().zip(&known.keys).all(|(one, other)| Arc::ptr_eq(one, other));
+        if !unchanged {
+            tracing::info!(keys = keys.len(), "signing keys read");
+            self.ring.store(Arc::new(Ring { keys, ..Ring::default() }));
+        }
+        self.read_at.store(at.millis(), Ordering::Relaxed);
+        unconfirmed.map_or(Ok(()), Err)
+    }
+
+    /// Makes and writes one key of each algorithm. All are made before the first is written, so that the keys of an empty
+    /// folder enter it together.
+    pub(super) fn make(
+        &self,
+        lock: &FolderLock,
+        algorithms: &[Algorithm],
+        schedule: Schedule,
+    ) -> Result<(), KeyRingFault> {
+        let mut made = Vec::new();
+        for algorithm in algorithms.iter().copied() {
+            let not_made = |why| KeyRingFault::NotMade { algorithm, why };
+            let key = SigningKey::generate(algorithm).map_err(not_made)?;
+            if !confirms(&key) {
+                return Err(KeyRingFault::Unconfirmed { key_id: key.key_id().clone(), algorithm });
+            }
+            let file = KeyFile { schedule, key };
+            made.push((file.to_text().map_err(not_made)?, file));
+        }
+        for (text, file) in made {
+            self.folder.add(lock, &file.name(), &text)?;
+            let (key, signs_from) = (file.key.key_id(), schedule.activate());
+            tracing::info!(%key, algorithm = %file.key.algorithm(), ?signs_from, "signing key made");
+        }
+        Ok(())
+    }
+}
+
+fn read_key(file: &FileText, known: &Ring) -> Result<Arc<RingKey>, KeyRingFault> {
+    let hash = digest::digest(&digest::SHA256, file.text.expose());
+    if let Some(same) = known.keys.iter().find(|key| key.file.as_ref() == hash.as_ref()) {
+        return Ok(same.clone());
+    }
+    let KeyFile { schedule, key } =
+        KeyFile::parse(file.text.expose()).map_err(|why| KeyRingFault::Content { path: file.path.clone(), why })?;
+    let before = known.keys.iter().find(|other| other.key.key_id() == key.key_id());
+    if before.is_some_and(|before| before.key.public_jwk() != key.public_jwk()) {
+        return Err(KeyRingFault::Replaced { path: file.path.clone(), key_id: key.key_id().clone() });
+    }
+    let signatures = AtomicU64::new(before.map_or(0, |before| before.signatures()));
+    Ok(Arc::new(RingKey { key, schedule, file: hash, signatures }))
+}
+
+/// Whether a signature of the key verifies with its public half.
+fn confirms(key: &SigningKey) -> bool {
+    key.seal("JWT", &Map::new()).is_ok_and(|sealed| key.is_confirmed(&sealed))
+}

@@ -1,0 +1,59 @@
+//! The key set that verifiers read, as text.
+//!
+//! The same bytes in every process that has the same keys; holds public members alone (JWK-02).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use aws_lc_rs::digest;
+use base64ct::{Base64UrlUnpadded, Encoding};
+
+use crate::clock::Timestamp;
+use crate::issue::RingKey;
+use crate::jose::PublicJwk;
+
+/// A JWK Set document (RFC 7517 §5) and its name for caches.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublishedKeys {
+    /// The JSON text: keys in order of their ids, members in order of their names.
+    pub document: String,
+    /// A strong entity tag with its quotes (RFC 9110 §8.8.3): other bytes, other tag.
+    pub etag: String,
+}
+
+impl PublishedKeys {
+    fn of<'a>(keys: impl Iterator<Item = &'a PublicJwk>) -> Self {
+        let keys: Vec<BTreeMap<_, _>> = keys.map(|key| key.iter().collect()).collect();
+        let keys: Vec<String> = keys.iter().filter_map(|key| serde_json::to_string(key).ok()).collect();
+        let document = format!("{{\"keys\":[{}]}}", keys.join(","));
+        let hash = digest::digest(&digest::SHA256, document.as_bytes());
+        let etag = format!("\"{}\"", Base64UrlUnpadded::encode_string(hash.as_ref()));
+        Self { document, etag }
+    }
+}
+
+/// A key set and the time in which no key enters or leaves it.
+#[derive(Debug)]
+pub(super) struct PublishedFor {
+    from: Timestamp,
+    until: Timestamp,
+    pub(super) keys: Arc<PublishedKeys>,
+}
+
+impl PublishedFor {
+    /// The set at `at`. `keys` stand in order of their ids.
+    pub(super) fn at(keys: &[Arc<RingKey>], at: Timestamp) -> Self {
+        let published = keys.iter().filter(|key| key.schedule().state(at).is_published());
+        let document = PublishedKeys::of(published.map(|key| key.signing_key().public_jwk()));
+        let changes = || keys.iter().flat_map(|key| [key.schedule().publish(), key.schedule().gone()]);
+        Self {
+            from: changes().filter(|change| *change <= at).max().unwrap_or(Timestamp::from_millis(i64::MIN)),
+            until: changes().filter(|change| *change > at).min().unwrap_or(Timestamp::from_millis(i64::MAX)),
+            keys: Arc::new(document),
+        }
+    }
+
+    pub(super) fn covers(&self, at: Timestamp) -> bool {
+        self.from <= at && at < self.until
+    }
+}
