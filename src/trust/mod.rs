@@ -2,6 +2,28 @@
 //!
 //! Never judges a credential, never dials what a token names, never makes a reader wait for the network.
 
+mod backoff;
+mod engine;
+mod key_endpoint;
+mod key_file;
+mod last_good;
+mod ledger;
+mod look_again;
+mod origin;
+mod outbound;
+mod refresh;
 mod settings;
+mod source;
+mod status;
+mod view;
+mod workload_api;
+mod workload_svid;
 
+pub use engine::Trust;
+pub use key_file::check_key_files;
+pub use look_again::LookAgain;
 pub use settings::{Endpoint, KubernetesKeys, SourceKind, SourceSettings, SpiffeKeys, check};
+pub use source::{KeysNow, KeysUnusable, TrustedSource};
+pub use status::{Collision, SourceStatus};
+pub use view::TrustView;
+pub use workload_svid::fetch_jwt_svid;

@@ -1,0 +1,203 @@
+//! Which sources are current, and which tasks bring their keys: one for each file and URL, one for each agent.
+//!
+//! A reload keeps the keys and the task of every source whose key settings are the same. Nothing here waits for the network.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use arc_swap::ArcSwap;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::ledger::Ledger;
+use super::origin::Origin;
+use super::source::{Confirmed, SourceKeys, locked};
+use super::workload_api::Agent;
+use super::{SourceSettings, SourceStatus, TrustView, TrustedSource, key_file, last_good, refresh};
+use crate::clock::{Clock, Lifetime};
+use crate::entropy::Entropy;
+
+/// Confirmation alone is written at most this often.
+const KEEP: Lifetime = Lifetime::from_minutes(1);
+
+/// The keys of all configured sources. One in a process.
+pub struct Trust {
+    shared: Arc<Shared>,
+    cancel: CancellationToken,
+    tracker: TaskTracker,
+    /// Serializes reloads; no reader takes it.
+    agents: Mutex<BTreeMap<String, Arc<Agent>>>,
+    current: ArcSwap<Vec<Arc<TrustedSource>>>,
+}
+
+/// What every task needs.
+pub(super) struct Shared {
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) entropy: Arc<dyn Entropy>,
+    pub(super) ledger: Ledger,
+    directory: PathBuf,
+}
+
+impl Trust {
+    /// An engine without sources. Last good keys are kept below `state_directory`; `cancel` ends every task.
+    pub fn new(
+        state_directory: PathBuf,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+        cancel: CancellationToken,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            shared: Arc::new(Shared { clock, entropy, ledger: Ledger::default(), directory: state_directory }),
+            cancel,
+            tracker: TaskTracker::new(),
+            agents: Mutex::default(),
+            current: ArcSwap::default(),
+        })
+    }
+
+    /// Makes these the current sources: starts what is new, keeps what is unchanged, ends what is gone.
+    ///
+    /// A source that is gone or re-pointed keeps serving what it held to those who still use an older view; nobody refreshes
+    /// it any more. Reads local files (last good keys, key files), and never waits for the network. Call it within the runtime.
+    pub fn apply(self: &Arc<Self>, sources: &[SourceSettings]) -> TrustView {
+        let mut agents = locked(&self.agents);
+        let old = self.current.load_full();
+        let mut fresh = Vec::new();
+        let next: Vec<Arc<TrustedSource>> = sources
+            .iter()
+            .map(|settings| {
+                let origin = Origin::of(settings);
+                let same =
+                    |known: &&Arc<TrustedSource>| known.settings.name == settings.name && known.keys.origin == origin;
+                let keys = old.iter().find(same).map(|known| Arc::clone(&known.keys)).unwrap_or_else(|| {
+                    let cancel = self.cancel.child_token();
+                    let keys = Arc::new(SourceKeys::new(settings.name.clone(), origin.clone(), cancel));
+                    fresh.push(Arc::clone(&keys));
+                    keys
+                });
+                Arc::new(TrustedSource { settings: settings.clone(), keys, clock: Arc::clone(&self.shared.clock) })
+            })
+            .collect();
+        for gone in old.iter().filter(|old| !next.iter().any(|new| Arc::ptr_eq(&new.keys, &old.keys))) {
+            gone.keys.cancel.cancel();
+            gone.keys.attempted();
+        }
+        let current = next.iter().map(|source| (Arc::clone(&source.keys), source.settings.clone())).collect();
+        self.shared.ledger.settle(current, self.shared.clock.now());
+        // Remembered keys first, so that nobody takes a key in the moment before its holder's file is read.
+        off_the_async_threads(|| {
+            fresh.iter().for_each(|keys| self.shared.remember(keys));
+            fresh.iter().for_each(|keys| key_file::attempt(keys, &self.shared));
+        });
+        for keys in fresh {
+            if keys.origin.is_fetched() {
+                self.tracker.spawn(refresh::run(keys, Arc::clone(&self.shared)));
+            } else if keys.origin.file().is_some() {
+                self.tracker.spawn(key_file::run(keys, Arc::clone(&self.shared)));
+            }
+        }
+        self.serve_agents(&mut agents, &next);
+        self.current.store(Arc::new(next.clone()));
+        TrustView::of(next)
+    }
+
+    fn serve_agents(&self, agents: &mut BTreeMap<String, Arc<Agent>>, sources: &[Arc<TrustedSource>]) {
+        let mut wanted: BTreeMap<String, Vec<Arc<SourceKeys>>> = BTreeMap::new();
+        for source in sources {
+            if let Origin::WorkloadApi { endpoint, .. } = &source.keys.origin {
+                wanted.entry(endpoint.clone()).or_default().push(Arc::clone(&source.keys));
+            }
+        }
+        agents.retain(|_, agent| {
+            let needed = wanted.contains_key(agent.endpoint());
+            if !needed {
+                agent.cancel.cancel();
+            }
+            needed
+        });
+        for (endpoint, sources) in wanted {
+            match agents.get(&endpoint) {
+                Some(agent) => agent.serve(sources),
+                None => {
+                    let agent = Agent::new(endpoint.clone(), Arc::clone(&self.shared), self.cancel.child_token());
+                    agent.serve(sources);
+                    self.tracker.spawn(Arc::clone(&agent).run());
+                    agents.insert(endpoint, agent);
+                }
+            }
+        }
+    }
+
+    /// Completes when every current source's first attempt has ended, well or not.
+    pub async fn first_attempts(&self) {
+        for source in self.current.load_full().iter() {
+            source.keys.first_attempt().await;
+        }
+    }
+
+    /// The state of every current source.
+    pub fn status(&self) -> Vec<SourceStatus> {
+        let now = self.shared.clock.now();
+        self.current.load().iter().map(|source| source.status(now)).collect()
+    }
+
+    /// Completes when, after cancellation, every task is gone.
+    pub async fn ended(&self) {
+        self.tracker.close();
+        self.tracker.wait().await;
+    }
+}
+
+impl std::fmt::Debug for Trust {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "trust in {:?}", self.current.load())
+    }
+}
+
+impl Shared {
+    /// Takes over the last good keys of an earlier run.
+    fn remember(&self, keys: &Arc<SourceKeys>) {
+        match last_good::read(&self.directory, &keys.name, &keys.digest, self.clock.now()) {
+            Ok(None) => {}
+            Ok(Some(kept)) => self.ledger.publish(keys, kept.set, Confirmed::At(kept.confirmed_at)),
+            Err(why) => tracing::warn!(source = %keys.name, "the last good keys of {} are not used: {why}", keys.name),
+        }
+    }
+
+    /// Writes the last good keys, if they have changed or were confirmed a while ago.
+    pub(super) async fn keep(self: &Arc<Self>, keys: &Arc<SourceKeys>) {
+        let now = self.clock.now();
+        let Some(held) = keys.held().map(|held| held.at(now)) else { return };
+        let is_due = match &locked(&keys.written).last {
+            Some((set, at)) => set.to_document() != held.set.to_document() || now.since(*at) >= KEEP,
+            None => true,
+        };
+        if !is_due || keys.cancel.is_cancelled() {
+            return;
+        }
+        let (of, within, set) = (Arc::clone(keys), Arc::clone(self), Arc::clone(&held.set));
+        let write = move || last_good::write(&within.directory, &of.name, &of.digest, &set, held.confirmed_at);
+        let written = match tokio::task::spawn_blocking(write).await {
+            Ok(written) => written.map_err(|error| error.to_string()),
+            Err(_interrupted) => Err("interrupted".to_owned()),
+        };
+        let mut state = locked(&keys.written);
+        let trouble = written.err();
+        if let (Some(why), true) = (&trouble, state.trouble != trouble) {
+            tracing::warn!(source = %keys.name, "the last good keys of {} cannot be written: {why}", keys.name);
+        }
+        // Counted from attempts: a full disk is not tried again at every poll.
+        state.last = Some((held.set, now));
+        state.trouble = trouble;
+    }
+}
+
+/// Runs what blocks for a moment; on a runtime with several threads the others take this one's tasks meanwhile.
+fn off_the_async_threads(blocking: impl FnOnce()) {
+    use tokio::runtime::{Handle, RuntimeFlavor};
+    match Handle::try_current().map(|handle| handle.runtime_flavor()) {
+        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(blocking),
+        _ => blocking(),
+    }
+}

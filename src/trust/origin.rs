@@ -1,0 +1,85 @@
+//! Where a source's keys come from, as one value: two sources with the same origin may inherit each other's last good keys.
+//!
+//! Holds nothing else of a source: a changed lifetime or group never costs it its keys.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use aws_lc_rs::digest;
+use base64ct::{Base64UrlUnpadded, Encoding};
+
+use super::{Endpoint, KubernetesKeys, SourceKind, SourceSettings, SpiffeKeys};
+use crate::identity::TrustDomain;
+use crate::jose::KeyPurpose;
+
+/// The settings that decide which keys a source has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// A bundle stream of an agent. The trust domain is part of it: bundles of two are never mixed (BUN-09).
+    WorkloadApi { endpoint: String, trust_domain: TrustDomain },
+    /// A file that is read again and again.
+    File { path: PathBuf, trust_domain: Option<TrustDomain> },
+    /// A JWK Set at a URL.
+    Url(Endpoint),
+    /// Discovery, which must name one of these issuers.
+    Discovery { endpoint: Endpoint, issuers: BTreeSet<String> },
+    /// An API server.
+    ApiServer(Endpoint),
+}
+
+impl Origin {
+    pub(super) fn of(settings: &SourceSettings) -> Self {
+        match &settings.kind {
+            SourceKind::Spiffe { trust_domain, keys, .. } => match keys {
+                SpiffeKeys::WorkloadApi(endpoint) => {
+                    Self::WorkloadApi { endpoint: endpoint.clone(), trust_domain: trust_domain.clone() }
+                }
+                SpiffeKeys::BundleFile(path) => {
+                    Self::File { path: path.clone(), trust_domain: Some(trust_domain.clone()) }
+                }
+            },
+            SourceKind::Kubernetes { issuers, keys } => match keys {
+                KubernetesKeys::File(path) => Self::File { path: path.clone(), trust_domain: None },
+                KubernetesKeys::Url(endpoint) => Self::Url(endpoint.clone()),
+                KubernetesKeys::Discovery(endpoint) => {
+                    Self::Discovery { endpoint: endpoint.clone(), issuers: issuers.clone() }
+                }
+                KubernetesKeys::ApiServer(endpoint) => Self::ApiServer(endpoint.clone()),
+            },
+        }
+    }
+
+    /// The file, and what the keys in it are for.
+    pub(super) fn file(&self) -> Option<(&Path, KeyPurpose)> {
+        match self {
+            Self::File { path, trust_domain: Some(_) } => Some((path, KeyPurpose::SpiffeBundle)),
+            Self::File { path, trust_domain: None } => Some((path, KeyPurpose::JwkSet)),
+            _ => None,
+        }
+    }
+
+    /// Whether the source can be asked over https.
+    pub(super) const fn is_fetched(&self) -> bool {
+        matches!(self, Self::Url(_) | Self::Discovery { .. } | Self::ApiServer(_))
+    }
+
+    /// A digest of everything that says whose keys these are. The bearer token is left out: it opens the door and vouches for nothing.
+    pub(super) fn digest(&self) -> String {
+        let ca = |endpoint: &Endpoint| endpoint.ca.as_ref().map(|path| path.to_string_lossy().into_owned());
+        let parts = match self {
+            Self::WorkloadApi { endpoint, trust_domain } => {
+                serde_json::json!(["workload_api", endpoint, trust_domain.as_str()])
+            }
+            Self::File { path, trust_domain } => {
+                serde_json::json!(["file", path.to_string_lossy(), trust_domain.as_ref().map(TrustDomain::as_str)])
+            }
+            Self::Url(endpoint) => serde_json::json!(["url", endpoint.url.as_str(), ca(endpoint)]),
+            Self::Discovery { endpoint, issuers } => {
+                serde_json::json!(["discovery", endpoint.url.as_str(), ca(endpoint), issuers])
+            }
+            Self::ApiServer(endpoint) => serde_json::json!(["api_server", endpoint.url.as_str(), ca(endpoint)]),
+        };
+        let hash = digest::digest(&digest::SHA256, parts.to_string().as_bytes());
+        Base64UrlUnpadded::encode_string(hash.as_ref())
+    }
+}

@@ -1,0 +1,229 @@
+//! The one way out over https: what is asked, of whom, and how much of an answer is read.
+//!
+//! Never follows a redirect, never uses a proxy, never trusts an authority that the operator did not mean.
+
+use std::error::Error;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::{ACCEPT, AUTHORIZATION, LOCATION};
+use http::{HeaderValue, StatusCode};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use url::Url;
+use zeroize::Zeroize;
+
+use super::Endpoint;
+use super::key_file::read_bounded;
+use crate::reason::quoted;
+
+/// Everything together: name, connection, TLS, headers and the last byte of the body.
+const DEADLINE: Duration = Duration::from_secs(10);
+/// As for key files: real documents have a few kilobytes.
+const MOST_BYTES: usize = 1024 * 1024;
+/// Service-account tokens have about one kilobyte.
+const MOST_TOKEN_BYTES: u64 = 16 * 1024;
+/// A few hundred authorities: the system's list has about 150.
+const MOST_CA_BYTES: u64 = 2 * 1024 * 1024;
+
+/// The client of one source.
+pub(super) struct Outbound {
+    endpoint: Endpoint,
+    /// The client, and the authorities it was built with.
+    built: Option<Built>,
+}
+
+impl Outbound {
+    pub(super) const fn new(endpoint: Endpoint) -> Self {
+        Self { endpoint, built: None }
+    }
+
+    /// The body of a GET. Our bearer token goes to the configured origin alone.
+    ///
+    /// # Errors
+    /// A sentence for the operator.
+    pub(super) async fn get(&mut self, url: &Url) -> Result<Vec<u8>, String> {
+        let asked = format!("GET {}", shown(url));
+        let fault = |why: String| format!("{asked}: {why}");
+        let (client, token) = self.prepare().await.map_err(fault)?;
+        let mut request = client.get(url.clone()).header(ACCEPT, "application/jwk-set+json, application/json");
+        let with_token = token.is_some() && url.origin() == self.endpoint.url.origin();
+        if let (Some(token), true) = (token, with_token) {
+            request = request.header(AUTHORIZATION, token);
+        }
+        let mut response = request.send().await.map_err(|error| fault(self.sentence(&error)))?;
+        if response.status() != StatusCode::OK {
+            return Err(fault(refusal(response.status(), response.headers().get(LOCATION), with_token)));
+        }
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(|error| fault(self.sentence(&error)))? {
+            if body.len() + chunk.len() > MOST_BYTES {
+                return Err(fault(format!("the answer has more than {MOST_BYTES} bytes")));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(body)
+    }
+
+    /// Reads the authorities and the token anew (K8S-21); the client is built again when the authorities have changed.
+    async fn prepare(&mut self) -> Result<(reqwest::Client, Option<HeaderValue>), String> {
+        let (endpoint, built) = (self.endpoint.clone(), self.built.take());
+        let reading = tokio::task::spawn_blocking(move || read_files(&endpoint, built));
+        let (ca, client, token) =
+            reading.await.map_err(|_gone| "preparing the request was interrupted".to_owned())??;
+        self.built = Some((ca, client.clone()));
+        Ok((client, token))
+    }
+
+    /// Why there is no answer, in words that name what to change.
+    fn sentence(&self, error: &reqwest::Error) -> String {
+        if error.is_timeout() {
+            return format!("no whole answer within {} s", DEADLINE.as_secs());
+        }
+        let mut deepest: &dyn Error = error;
+        let mut next = error.source();
+        while let Some(cause) = next {
+            if let Some(tls) = tls_fault(cause) {
+                return self.tls_sentence(tls);
+            }
+            deepest = cause;
+            next = cause.source();
+        }
+        quoted(&deepest.to_string())
+    }
+
+    fn tls_sentence(&self, error: &rustls::Error) -> String {
+        use rustls::CertificateError as Fault;
+        let authorities = match &self.endpoint.ca {
+            Some(path) => path.display().to_string(),
+            None => "the system's list (the source has no `ca`)".to_owned(),
+        };
+        match error {
+            rustls::Error::InvalidCertificate(Fault::UnknownIssuer) => {
+                format!("its certificate is not signed by an authority in {authorities}")
+            }
+            rustls::Error::InvalidCertificate(Fault::NotValidForName | Fault::NotValidForNameContext { .. }) => {
+                "its certificate is for another name than the URL's host".to_owned()
+            }
+            rustls::Error::InvalidCertificate(Fault::Expired | Fault::ExpiredContext { .. }) => {
+                "its certificate has expired".to_owned()
+            }
+            other => format!("TLS failed: {}", quoted(&other.to_string())),
+        }
+    }
+}
+
+fn tls_fault<'a>(cause: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
+    let inside = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+    cause.downcast_ref().or_else(|| inside.and_then(|inner| inner.downcast_ref()))
+}
+
+type Built = (Vec<u8>, reqwest::Client);
+
+fn read_files(
+    endpoint: &Endpoint,
+    built: Option<Built>,
+) -> Result<(Vec<u8>, reqwest::Client, Option<HeaderValue>), String> {
+    let token = endpoint.token.as_deref().map(read_token).transpose()?;
+    let ca = match &endpoint.ca {
+        Some(path) => read_bounded(path, MOST_CA_BYTES)?,
+        None => Vec::new(),
+    };
+    match built {
+        Some((same, client)) if same == ca => Ok((ca, client, token)),
+        _ => {
+            let client = client(&ca, endpoint.ca.as_deref())?;
+            Ok((ca, client, token))
+        }
+    }
+}
+
+/// A URL without what may be secret in it.
+fn shown(url: &Url) -> String {
+    format!("{}{}", url.origin().ascii_serialization(), url.path())
+}
+
+fn refusal(status: StatusCode, location: Option<&HeaderValue>, with_token: bool) -> String {
+    let code = status.as_u16();
+    match code {
+        401 if with_token => {
+            "401: our own token was not accepted; is its file renewed, and is it for this API server?".to_owned()
+        }
+        401 | 403 if !with_token => format!(
+            "{code}: anonymous discovery is off; give the source a `token`, or bind the ClusterRole \
+             system:service-account-issuer-discovery to the group system:unauthenticated"
+        ),
+        403 => "403: our token's account may not read this; bind the ClusterRole \
+                system:service-account-issuer-discovery to it"
+            .to_owned(),
+        300..=399 => {
+            let to = location
+                .and_then(|value| value.to_str().ok())
+                .map_or_else(String::new, |to| format!(" to {}", quoted(to)));
+            format!("{code}: a redirect{to}; redirects are not followed, configure the URL that has the keys")
+        }
+        _ => format!("{code} instead of 200"),
+    }
+}
+
+fn read_token(path: &Path) -> Result<HeaderValue, String> {
+    let mut bytes = read_bounded(path, MOST_TOKEN_BYTES)?;
+    let text = bytes.trim_ascii();
+    let header = if text.is_empty() {
+        Err(format!("the token file {} is empty", path.display()))
+    } else {
+        let mut value = [b"Bearer ", text].concat();
+        let header = HeaderValue::from_bytes(&value)
+            .map_err(|_unfit| format!("the token file {} holds no bearer token", path.display()));
+        value.zeroize();
+        header
+    };
+    bytes.zeroize();
+    header.map(|mut header| {
+        header.set_sensitive(true);
+        header
+    })
+}
+
+fn client(ca: &[u8], path: Option<&Path>) -> Result<reqwest::Client, String> {
+    let mut roots = rustls::RootCertStore::empty();
+    match path {
+        Some(path) => {
+            for certificate in CertificateDer::pem_slice_iter(ca) {
+                let certificate = certificate.map_err(|error| format!("{} is no PEM file: {error}", path.display()))?;
+                roots.add(certificate).map_err(|error| format!("a certificate of {}: {error}", path.display()))?;
+            }
+            if roots.is_empty() {
+                return Err(format!("{} holds no certificate", path.display()));
+            }
+        }
+        None => {
+            let (_added, _odd) = roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+            if roots.is_empty() {
+                return Err("the system has no certificate authorities; give the source a `ca`".to_owned());
+            }
+        }
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut tls = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+    reqwest::Client::builder()
+        .tls_backend_preconfigured(tls)
+        .https_only(true)
+        .http1_only()
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .referer(false)
+        .user_agent(concat!("countersign/", env!("CARGO_PKG_VERSION")))
+        // Minutes pass between requests: a kept connection would only be found broken.
+        .pool_max_idle_per_host(0)
+        .timeout(DEADLINE)
+        .build()
+        .map_err(|error| format!("the client cannot be built: {}", quoted(&error.to_string())))
+}

@@ -1,0 +1,54 @@
+//! When a source is asked for its keys over https: one loop a source, one attempt at a time.
+//!
+//! Nobody but this loop asks; requests can only ask it to look again. A failure never takes the last good keys away (JWK-15).
+
+use std::sync::Arc;
+
+use super::backoff::{Backoff, about};
+use super::engine::Shared;
+use super::key_endpoint::KeyEndpoint;
+use super::source::{Confirmed, SourceKeys};
+use crate::clock::Lifetime;
+
+/// SPIFFE's own default, and well below the time that platforms publish a key before its first use.
+const REGULAR: Lifetime = Lifetime::from_minutes(5);
+const SHORTEST_BACKOFF: Lifetime = Lifetime::from_seconds(1);
+const LONGEST_BACKOFF: Lifetime = Lifetime::from_seconds(60);
+
+/// Asks again and again until the source is gone.
+pub(super) async fn run(keys: Arc<SourceKeys>, shared: Arc<Shared>) {
+    let (Some(mut endpoint), Some(gate)) = (KeyEndpoint::of(&keys.origin), &keys.gate) else { return };
+    let mut backoff = Backoff::new(SHORTEST_BACKOFF, LONGEST_BACKOFF);
+    loop {
+        let began = shared.clock.now();
+        gate.begin(began);
+        keys.began(began, true);
+        let outcome = tokio::select! {
+            () = keys.cancel.cancelled() => return,
+            outcome = endpoint.fetch() => outcome,
+        };
+        let wait = match outcome {
+            Ok(set) => {
+                // No later than the answer was made: counted from the question.
+                shared.ledger.publish(&keys, set, Confirmed::At(began));
+                keys.succeeded();
+                gate.end(None);
+                backoff.reset();
+                about(REGULAR, &*shared.entropy)
+            }
+            Err(why) => {
+                gate.end(Some(why.clone()));
+                keys.failed(why);
+                backoff.after_failure(&*shared.entropy)
+            }
+        };
+        shared.keep(&keys).await;
+        let next = shared.clock.now().plus(wait);
+        keys.plan(Some(next));
+        tokio::select! {
+            () = keys.cancel.cancelled() => return,
+            () = shared.clock.sleep_until(next) => {}
+            () = gate.wanted() => {}
+        }
+    }
+}

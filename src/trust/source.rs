@@ -1,0 +1,247 @@
+//! One source: its settings of one generation, and its keys, which outlive generations.
+//!
+//! A reader takes a snapshot and never waits. Keys that nobody has confirmed within `max_stale` are never handed out.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use arc_swap::ArcSwapOption;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::look_again::Gate;
+use super::origin::Origin;
+use super::status::{Collision, SourceStatus, Tally};
+use super::{LookAgain, SourceKind, SourceSettings};
+use crate::clock::{Clock, Timestamp};
+use crate::identity::{KeyId, SourceName};
+use crate::jose::KeySet;
+
+/// A configured source, as one generation sees it.
+pub struct TrustedSource {
+    /// How it is configured.
+    pub settings: SourceSettings,
+    pub(super) keys: Arc<SourceKeys>,
+    pub(super) clock: Arc<dyn Clock>,
+}
+
+/// Keys that may be used.
+#[derive(Clone, Debug)]
+pub struct KeysNow {
+    /// The keys; none at all when everything by this source is withdrawn.
+    pub set: Arc<KeySet>,
+    /// When the source last said that these are its keys.
+    pub confirmed_at: Timestamp,
+}
+
+/// Why no keys may be used. Never the caller's fault.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeysUnusable {
+    /// There never were any.
+    Unreachable {
+        /// A sentence for the operator.
+        why: String,
+    },
+    /// Nobody has confirmed them for longer than `max_stale`.
+    Stale {
+        /// When they were last confirmed.
+        confirmed_at: Timestamp,
+        /// A sentence for the operator.
+        why: String,
+    },
+}
+
+impl TrustedSource {
+    /// The keys as they may be used at `at`, without waiting.
+    ///
+    /// # Errors
+    /// [`KeysUnusable`] when there never were any, or they are older than `max_stale`.
+    pub fn keys_at(&self, at: Timestamp) -> Result<KeysNow, KeysUnusable> {
+        let Some(held) = self.keys.held() else {
+            return Err(KeysUnusable::Unreachable { why: self.keys.why() });
+        };
+        let now = held.at(at);
+        if at.since(now.confirmed_at) > self.settings.max_stale {
+            return Err(KeysUnusable::Stale { confirmed_at: now.confirmed_at, why: self.keys.why() });
+        }
+        Ok(now)
+    }
+
+    /// Asks the source once more for a key id that nobody knows (design §9.4, JWK-13).
+    ///
+    /// At most one attempt in 30 s for all callers together, counted from the last attempt of any kind; at most 64 wait, for at most 1 s.
+    pub async fn look_again(&self, key_id: &KeyId, at: Timestamp) -> LookAgain {
+        match &self.keys.gate {
+            None => LookAgain::CannotBeAsked,
+            Some(gate) => {
+                let knows = || self.keys.held().is_some_and(|held| held.set.knows(key_id));
+                gate.look_again(knows, at, &*self.clock).await
+            }
+        }
+    }
+
+    /// The state of this source at `at`.
+    pub fn status(&self, at: Timestamp) -> SourceStatus {
+        let held = self.keys.held();
+        let now = held.as_ref().map(|held| held.at(at));
+        let tally = *locked(&self.keys.tally);
+        SourceStatus {
+            name: self.settings.name.clone(),
+            kind: match self.settings.kind {
+                SourceKind::Spiffe { .. } => "spiffe",
+                SourceKind::Kubernetes { .. } => "kubernetes",
+            },
+            keys: now.as_ref().map_or(0, |now| now.set.keys().len()),
+            skipped: held.as_ref().map_or(0, |held| held.skipped),
+            collisions: held.as_ref().map(|held| held.collisions.clone()).unwrap_or_default(),
+            usable_until: now.as_ref().map(|now| now.confirmed_at.plus(self.settings.max_stale)),
+            confirmed_at: now.map(|now| now.confirmed_at),
+            last_attempt: tally.last_attempt,
+            last_error: self.keys.trouble.load().as_ref().map(|why| why.as_ref().clone()),
+            next_attempt: tally.next_attempt,
+            refreshes_ok: tally.ok,
+            refreshes_failed: tally.failed,
+            outbound_attempts: tally.outbound,
+        }
+    }
+}
+
+impl fmt::Debug for TrustedSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "source {}", self.settings.name)
+    }
+}
+
+/// What a source holds at this moment. Replaced whole, by the ledger alone.
+#[derive(Clone, Debug)]
+pub(super) struct Held {
+    pub(super) set: Arc<KeySet>,
+    pub(super) skipped: usize,
+    pub(super) collisions: Vec<Collision>,
+    pub(super) confirmed: Confirmed,
+    /// From then on everything counts as withdrawn (WAP-09).
+    pub(super) ends: Option<Timestamp>,
+}
+
+/// How fresh keys are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Confirmed {
+    /// The source said so then.
+    At(Timestamp),
+    /// An open stream says so all the time.
+    WhileOpen,
+}
+
+impl Held {
+    pub(super) fn at(&self, at: Timestamp) -> KeysNow {
+        match (self.ends, self.confirmed) {
+            (Some(ends), _) if ends <= at => KeysNow { set: Arc::default(), confirmed_at: ends },
+            (_, Confirmed::At(confirmed_at)) => KeysNow { set: Arc::clone(&self.set), confirmed_at },
+            (_, Confirmed::WhileOpen) => KeysNow { set: Arc::clone(&self.set), confirmed_at: at },
+        }
+    }
+}
+
+/// The keys of one source, shared by the generations that configure them alike.
+pub(super) struct SourceKeys {
+    pub(super) name: SourceName,
+    pub(super) origin: Origin,
+    pub(super) digest: String,
+    pub(super) cancel: CancellationToken,
+    /// Only where the source can be asked.
+    pub(super) gate: Option<Gate>,
+    pub(super) tally: Mutex<Tally>,
+    pub(super) written: Mutex<Written>,
+    trouble: ArcSwapOption<String>,
+    held: ArcSwapOption<Held>,
+    first_attempt: watch::Sender<bool>,
+}
+
+/// What stands in the file of last good keys.
+#[derive(Default)]
+pub(super) struct Written {
+    pub(super) last: Option<(Arc<KeySet>, Timestamp)>,
+    pub(super) trouble: Option<String>,
+}
+
+impl SourceKeys {
+    pub(super) fn new(name: SourceName, origin: Origin, cancel: CancellationToken) -> Self {
+        Self {
+            name,
+            digest: origin.digest(),
+            gate: origin.is_fetched().then(Gate::new),
+            origin,
+            cancel,
+            tally: Mutex::default(),
+            written: Mutex::default(),
+            trouble: ArcSwapOption::empty(),
+            held: ArcSwapOption::empty(),
+            first_attempt: watch::Sender::new(false),
+        }
+    }
+
+    pub(super) fn held(&self) -> Option<Arc<Held>> {
+        self.held.load_full()
+    }
+
+    /// For the ledger alone, which decides whose keys are whose.
+    pub(super) fn replace(&self, held: Held) {
+        self.held.store(Some(Arc::new(held)));
+    }
+
+    /// Notes a failure, or that all is well. Logged when the sentence changes, not at every attempt.
+    pub(super) fn note(&self, trouble: Option<String>) {
+        let before = self.trouble.load_full();
+        if before.as_deref() == trouble.as_ref() {
+            return;
+        }
+        match &trouble {
+            Some(why) => tracing::warn!(source = %self.name, "keys of {}: {why}", self.name),
+            None => tracing::info!(source = %self.name, "keys of {}: all is well again", self.name),
+        }
+        self.trouble.store(trouble.map(Arc::new));
+    }
+
+    pub(super) fn began(&self, now: Timestamp, outbound: bool) {
+        let mut tally = locked(&self.tally);
+        tally.last_attempt = Some(now);
+        tally.next_attempt = None;
+        tally.outbound += u64::from(outbound);
+    }
+
+    pub(super) fn succeeded(&self) {
+        locked(&self.tally).ok += 1;
+        self.note(None);
+        self.first_attempt.send_replace(true);
+    }
+
+    pub(super) fn failed(&self, why: String) {
+        locked(&self.tally).failed += 1;
+        self.note(Some(why));
+        self.first_attempt.send_replace(true);
+    }
+
+    pub(super) fn plan(&self, next: Option<Timestamp>) {
+        locked(&self.tally).next_attempt = next;
+    }
+
+    /// Nobody need wait for this source any more.
+    pub(super) fn attempted(&self) {
+        self.first_attempt.send_replace(true);
+    }
+
+    pub(super) async fn first_attempt(&self) {
+        // The sender lives in `self`: waiting ends only when an attempt has.
+        let _ = self.first_attempt.subscribe().wait_for(|ended| *ended).await;
+    }
+
+    fn why(&self) -> String {
+        let trouble = self.trouble.load();
+        trouble.as_ref().map_or_else(|| "the source has not answered yet".to_owned(), |why| why.as_ref().clone())
+    }
+}
+
+/// Takes a lock that is held for a few instructions. A thread that died with it left nothing half done.
+pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
