@@ -2,6 +2,19 @@
 //!
 //! Never signs what the grant does not say, and never past the end of the credential or of the key.
 
+mod folder;
+mod key_file;
+mod key_ring;
+mod mint;
+mod published;
+mod schedule;
 mod settings;
+#[cfg(test)]
+mod temp_dir;
 
+pub use key_file::KeyFileFault;
+pub use key_ring::{KeyRing, KeyRingFault, KeyStatus, RingKey};
+pub use mint::{AccessToken, Issuer};
+pub use published::PublishedKeys;
+pub use schedule::{JWKS_MAX_AGE, KEPT_AFTER_RETIRE, KeyState, LONGEST_TOKEN_LIFE, PUBLISHED_BEFORE_USE, Schedule};
 pub use settings::SigningSettings;

@@ -1,0 +1,78 @@
+//! One loaded configuration. A request uses exactly one from its first step to its last.
+
+use std::fmt;
+
+use crate::identity::{IssuerUrl, TrustDomain};
+use crate::policy::Policy;
+use crate::trust::TrustView;
+
+/// The name of a generation: the start of the SHA-256 of its configuration's text.
+#[derive(Clone, PartialEq, Eq)]
+pub struct GenerationId(String);
+
+impl GenerationId {
+    /// From the hash of all configuration files, in hexadecimal.
+    pub fn from_hash(hash: &str) -> Self {
+        Self(hash.chars().take(12).collect())
+    }
+}
+
+impl fmt::Display for GenerationId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for GenerationId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Sources, resources and policy that belong together.
+#[derive(Debug)]
+pub struct Generation {
+    id: GenerationId,
+    issuer: IssuerUrl,
+    identity_domain: TrustDomain,
+    trust: TrustView,
+    policy: Policy,
+}
+
+impl Generation {
+    /// Puts one together.
+    pub const fn new(
+        id: GenerationId,
+        issuer: IssuerUrl,
+        identity_domain: TrustDomain,
+        trust: TrustView,
+        policy: Policy,
+    ) -> Self {
+        Self { id, issuer, identity_domain, trust, policy }
+    }
+
+    /// Its name.
+    pub const fn id(&self) -> &GenerationId {
+        &self.id
+    }
+
+    /// Our issuer identifier.
+    pub const fn issuer(&self) -> &IssuerUrl {
+        &self.issuer
+    }
+
+    /// The trust domain in which we name callers.
+    pub const fn identity_domain(&self) -> &TrustDomain {
+        &self.identity_domain
+    }
+
+    /// Its sources.
+    pub const fn trust(&self) -> &TrustView {
+        &self.trust
+    }
+
+    /// Its rules.
+    pub const fn policy(&self) -> &Policy {
+        &self.policy
+    }
+}

@@ -1,0 +1,107 @@
+//! The admin address: `/healthz`, `/readyz`, `/metrics`, and nothing else.
+//!
+//! Read-only, and no identity is ever in it (design §4).
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::Response;
+use axum::routing::get;
+use serde_json::json;
+
+use super::answer;
+use crate::exchange::Exchange;
+use crate::lifecycle::Readiness;
+use crate::telemetry::{SigningKeyCount, SourceNumbers};
+use crate::trust::{SourceStatus, Trust};
+
+/// What the admin address shows.
+#[derive(Clone, Debug)]
+pub struct AdminState {
+    /// The core, for its keys and numbers.
+    pub exchange: Arc<Exchange>,
+    /// The sources.
+    pub trust: Arc<Trust>,
+    /// What start-up still waits for.
+    pub readiness: Readiness,
+}
+
+/// The admin endpoints.
+pub fn admin_router(state: AdminState) -> Router {
+    Router::new()
+        .route("/healthz", get(async || text(StatusCode::OK, "text/plain", "ok\n".to_owned())))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
+        .fallback(async || answer::plain_error(StatusCode::NOT_FOUND, "Here are /healthz, /readyz and /metrics."))
+        .with_state(state)
+}
+
+/// Ready as a service, with what each source is doing: a source that is down is shown, not waited for.
+async fn ready(State(state): State<AdminState>) -> Response {
+    let now = state.exchange.now();
+    let sources: Vec<_> = state
+        .trust
+        .status()
+        .iter()
+        .map(|source| {
+            json!({
+                "name": source.name.as_str(),
+                "kind": source.kind,
+                "keys": source.keys,
+                "skipped": source.skipped,
+                "key_age_seconds": source.confirmed_at.map(|confirmed| now.since(confirmed).seconds()),
+                "next_attempt": source.next_attempt.map(crate::clock::Timestamp::to_rfc3339),
+                "last_error": source.last_error,
+                "keys_that_belong_to": source.collisions.iter().map(|key| key.holder.to_string()).collect::<Vec<_>>(),
+            })
+        })
+        .collect();
+    let is_ready = state.readiness.is_ready();
+    let body = json!({
+        "ready": is_ready,
+        "waiting_for": state.readiness.waiting_for(),
+        "generation": state.exchange.generation().id().to_string(),
+        "sources": sources,
+    });
+    let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    answer::no_store(status, &body)
+}
+
+async fn metrics(State(state): State<AdminState>) -> Response {
+    let now = state.exchange.now();
+    let sources: Vec<SourceNumbers> = state.trust.status().iter().map(|source| numbers(source, now)).collect();
+    let signing: Vec<SigningKeyCount> = state
+        .exchange
+        .issuer()
+        .ring()
+        .states(now)
+        .iter()
+        .map(|key| SigningKeyCount { algorithm: key.algorithm.name(), state: key.state.as_str() })
+        .collect();
+    let encoded = state.exchange.metrics().encode(&sources, &signing);
+    text(StatusCode::OK, "application/openmetrics-text; version=1.0.0; charset=utf-8", encoded)
+}
+
+fn numbers(source: &SourceStatus, now: crate::clock::Timestamp) -> SourceNumbers {
+    SourceNumbers {
+        source: source.name.to_string(),
+        keys: source.keys,
+        keys_skipped: source.skipped + source.collisions.len(),
+        age: source.confirmed_at.map(|confirmed| now.since(confirmed)),
+        left: source.usable_until.map(|until| until.since(now)),
+        refreshed: source.refreshes_ok,
+        failed: source.refreshes_failed,
+    }
+}
+
+fn text(status: StatusCode, content_type: &'static str, body: String) -> Response {
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

@@ -1,0 +1,195 @@
+//! `POST /token`: a form becomes an [`ExchangeRequest`], the outcome becomes an answer.
+//!
+//! Decides what the shape of the request decides, and nothing about trust.
+
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, HeaderName};
+use axum::response::Response;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+
+use super::answer;
+use super::form::Form;
+use crate::credential::{CompactJws, Shown};
+use crate::exchange::{Exchange, ExchangeRequest, Grants, Transport};
+use crate::identity::ScopeSet;
+use crate::policy::Ask;
+use crate::reason::{Denied, Malformed, Misshapen, Refusal, quoted};
+use crate::wire::listener::ConnectionInfo;
+
+/// A request has at most this many bytes (LIM-01): a token of 16 KiB and a proof beside it fit four times.
+const LONGEST_BODY: usize = 64 * 1024;
+
+const JWT_SPIFFE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-spiffe";
+const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+
+/// Ways to authenticate that are not taken, by the parameter or header that shows them.
+const OTHER_PARAMETERS: [&str; 1] = ["client_secret"];
+const OTHER_HEADERS: [&str; 2] = ["oauth-client-attestation", "oauth-client-attestation-pop"];
+
+pub(super) async fn token(
+    State(exchange): State<Arc<Exchange>>,
+    Extension(connection): Extension<ConnectionInfo>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    let mut decision = exchange.open(Transport::Http, connection.peer.ip());
+    let challenge = answer::authorization_scheme(&headers);
+    let request = match read(&headers, body).await {
+        Ok((grant, request)) => {
+            decision.of_grant(grant);
+            request
+        }
+        Err(refusal) => {
+            decision.refused(&refusal);
+            return answer::refused(&refusal, decision.reference(), challenge.as_deref());
+        }
+    };
+    match exchange.run(request, &mut decision).await {
+        Ok(issued) => answer::issued(&issued),
+        Err(refusal) => answer::refused(&refusal, decision.reference(), challenge.as_deref()),
+    }
+}
+
+async fn read(headers: &HeaderMap, body: Body) -> Result<(Grants, ExchangeRequest), Refusal> {
+    let is_form = headers.get_all(CONTENT_TYPE).iter().map(|value| value.to_str().unwrap_or_default()).eq_one(is_form);
+    if !is_form {
+        return Err(malformed("The body is application/x-www-form-urlencoded."));
+    }
+    let bytes = match Limited::new(body, LONGEST_BODY).collect().await {
+        Ok(collected) => collected.to_bytes(),
+        Err(error) if error.downcast_ref::<LengthLimitError>().is_some() => {
+            return Err(Refusal::malformed(Malformed::RequestTooLarge, "A request has at most 64 KiB."));
+        }
+        Err(_cut_short) => return Err(malformed("The body ended before it was whole.")),
+    };
+    let form = Form::parse(&bytes)?;
+    let grant = grant_type(&form)?;
+    let client = client(&form, headers)?;
+    let ask = ask(&form)?;
+    Ok((grant, ExchangeRequest { client, subject: None, actor: None, proof: None, peer: None, ask }))
+}
+
+trait EqOne: Iterator {
+    /// Whether there is exactly one, and it fits.
+    fn eq_one(self, fits: impl Fn(Self::Item) -> bool) -> bool;
+}
+
+impl<I: Iterator> EqOne for I {
+    fn eq_one(mut self, fits: impl Fn(Self::Item) -> bool) -> bool {
+        self.next().is_some_and(fits) && self.next().is_none()
+    }
+}
+
+/// The form's media type, with no charset or UTF-8 (TOK-02).
+fn is_form(content_type: &str) -> bool {
+    let mut parts = content_type.split(';').map(|part| part.trim().to_ascii_lowercase());
+    parts.next().as_deref() == Some("application/x-www-form-urlencoded")
+        && parts.all(|parameter| {
+            parameter.is_empty() || matches!(parameter.as_str(), "charset=utf-8" | "charset=\"utf-8\"")
+        })
+}
+
+fn grant_type(form: &Form) -> Result<Grants, Refusal> {
+    let Some(named) = form.once("grant_type")? else { return Err(malformed("Parameter grant_type is missing.")) };
+    Grants::ALL.into_iter().find(|grant| grant.as_str() == named).ok_or_else(|| {
+        let served: Vec<&str> = Grants::ALL.iter().map(|grant| grant.as_str()).collect();
+        Refusal::malformed(
+            Malformed::GrantUnsupported,
+            format!("grant_type {} is not served; served are: {}.", quoted(named), served.join(", ")),
+        )
+    })
+}
+
+/// The one credential of the request. Every other way to authenticate beside it is refused (TOK-19, C-01), and alone it is not taken.
+fn client(form: &Form, headers: &HeaderMap) -> Result<Shown, Refusal> {
+    let (kind, assertion) = (form.once("client_assertion_type")?, form.once("client_assertion")?);
+    let other = other_method(form, headers)?;
+    let (kind, assertion) = match (kind, assertion, other) {
+        (None, None, None) => {
+            return Err(Refusal::misshapen(
+                Misshapen::CredentialMissing,
+                "Send client_assertion and client_assertion_type.",
+                "no credential; the caller may believe that it needs none",
+            ));
+        }
+        (None, None, Some(method)) => {
+            return Err(Refusal::misshapen(
+                Misshapen::AssertionTypeUnsupported,
+                format!("{method} is not taken here: no secrets exist. Send the platform's token as client_assertion."),
+                "",
+            ));
+        }
+        (_, _, Some(method)) => {
+            return Err(Refusal::malformed(
+                Malformed::CredentialAmbiguous,
+                format!("A request authenticates once: client_assertion or {method}, not both."),
+            ));
+        }
+        (Some(_), None, None) => {
+            return Err(Refusal::misshapen(Misshapen::CredentialMissing, "Parameter client_assertion is missing.", ""));
+        }
+        (None, Some(_), None) => {
+            return Err(Refusal::misshapen(
+                Misshapen::AssertionTypeUnsupported,
+                "Parameter client_assertion_type is missing.",
+                "",
+            ));
+        }
+        (Some(kind), Some(assertion), None) => (kind, assertion),
+    };
+    let shown: fn(CompactJws) -> Shown = match kind {
+        JWT_SPIFFE => Shown::JwtSvid,
+        JWT_BEARER => Shown::Federated,
+        other => {
+            return Err(Refusal::misshapen(
+                Misshapen::AssertionTypeUnsupported,
+                format!(
+                    "client_assertion_type {} is not taken; for a JWT-SVID use {JWT_SPIFFE}, for a Kubernetes token {JWT_BEARER}.",
+                    quoted(other)
+                ),
+                "",
+            ));
+        }
+    };
+    let jws = CompactJws::parse(assertion.to_owned()).map_err(|why| {
+        Refusal::misshapen(Misshapen::CredentialMalformed, format!("client_assertion must be a signed JWT: {why}."), "")
+    })?;
+    Ok(shown(jws))
+}
+
+fn other_method(form: &Form, headers: &HeaderMap) -> Result<Option<String>, Refusal> {
+    for parameter in OTHER_PARAMETERS {
+        if form.once(parameter)?.is_some() {
+            return Ok(Some(parameter.to_owned()));
+        }
+    }
+    let header = OTHER_HEADERS.into_iter().find(|name| headers.contains_key(HeaderName::from_static(name)));
+    Ok(header
+        .map(str::to_owned)
+        .or_else(|| answer::authorization_scheme(headers).map(|scheme| format!("Authorization: {scheme}"))))
+}
+
+fn ask(form: &Form) -> Result<Ask, Refusal> {
+    let scopes = form.once("scope")?.map(ScopeSet::parse).transpose();
+    let scopes =
+        scopes.map_err(|why| Refusal::denied(Denied::ScopeDenied, format!("scope is not readable: {why}."), ""))?;
+    let short = |name: &'static str, value: Option<&str>| match value {
+        Some(value) if value.len() > 2048 => Err(malformed(&format!("Parameter {name} has at most 2048 bytes."))),
+        other => Ok(other.map(str::to_owned)),
+    };
+    Ok(Ask {
+        resource: short("resource", form.target("resource")?)?,
+        audience: short("audience", form.target("audience")?)?,
+        scopes,
+        client_id: short("client_id", form.once("client_id")?)?,
+    })
+}
+
+fn malformed(sentence: &str) -> Refusal {
+    Refusal::malformed(Malformed::MalformedRequest, sentence)
+}

@@ -1,0 +1,11 @@
+//! Bytes in, bytes out: listeners, HTTP endpoints, and the table from reasons to the wire.
+//!
+//! No door has rules of its own: each turns its bytes into the same request and renders the same outcome.
+
+pub mod http;
+pub mod listener;
+mod render;
+mod settings;
+
+pub use render::{Rendered, render};
+pub use settings::{AdminSettings, ListenSettings, TlsFiles};

@@ -1,0 +1,89 @@
+//! The one table from a reason to the wire (design §6).
+//!
+//! One exhaustive match: a new reason does not compile until it has its row. Decides nothing else about an answer.
+
+use crate::reason::{Denied, Malformed, Misshapen, Reason, Unaccepted, Unavailable, Unverified};
+
+/// How a reason looks in OAuth over HTTP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rendered {
+    /// The value of `error`.
+    pub error: &'static str,
+    /// The HTTP status, before the rule for `Authorization` headers.
+    pub status: u16,
+}
+
+const fn row(error: &'static str, status: u16) -> Rendered {
+    Rendered { error, status }
+}
+
+/// The row of a reason.
+#[expect(clippy::match_same_arms, reason = "one arm a family reads as the table does")]
+pub const fn render(reason: Reason) -> Rendered {
+    match reason {
+        Reason::Malformed(Malformed::MalformedRequest | Malformed::CredentialAmbiguous) => row("invalid_request", 400),
+        Reason::Malformed(Malformed::RequestTooLarge) => row("invalid_request", 413),
+        Reason::Malformed(Malformed::GrantUnsupported) => row("unsupported_grant_type", 400),
+        Reason::Malformed(Malformed::TargetMissing | Malformed::TargetAmbiguous) => row("invalid_target", 400),
+        Reason::Misshapen(
+            Misshapen::CredentialMissing | Misshapen::AssertionTypeUnsupported | Misshapen::CredentialMalformed,
+        )
+        | Reason::Unverified(
+            Unverified::SourceUnknown
+            | Unverified::KeyUnknown
+            | Unverified::KeyAmbiguous
+            | Unverified::AlgorithmRefused
+            | Unverified::SignatureInvalid
+            | Unverified::SubjectInvalid,
+        )
+        | Reason::Unaccepted(
+            Unaccepted::AudienceMismatch
+            | Unaccepted::AudienceNearMiss
+            | Unaccepted::TokenExpired
+            | Unaccepted::TokenNotYetValid
+            | Unaccepted::TokenTooOld
+            | Unaccepted::TokenLifetime
+            | Unaccepted::TokenLegacy
+            | Unaccepted::ClaimsInvalid
+            | Unaccepted::ClientIdMismatch
+            | Unaccepted::AlreadyUsed
+            | Unaccepted::NotAlive
+            | Unaccepted::Revoked,
+        ) => row("invalid_client", 400),
+        Reason::Denied(Denied::NotGranted) => row("unauthorized_client", 400),
+        Reason::Denied(Denied::TargetDenied) => row("invalid_target", 400),
+        Reason::Denied(Denied::ScopeDenied) => row("invalid_scope", 400),
+        Reason::Denied(Denied::BindingRequired | Denied::DelegationDenied) => row("invalid_request", 400),
+        Reason::Denied(Denied::ProofInvalid) => row("invalid_dpop_proof", 400),
+        Reason::Denied(Denied::ProofNonceNeeded) => row("use_dpop_nonce", 400),
+        Reason::Unavailable(Unavailable::RateLimited) => row("temporarily_unavailable", 429),
+        Reason::Unavailable(
+            Unavailable::KeysUnreachable
+            | Unavailable::KeysStale
+            | Unavailable::KeysRefreshing
+            | Unavailable::LivenessUnavailable
+            | Unavailable::StoreUnavailable
+            | Unavailable::AuditUnavailable
+            | Unavailable::Overloaded,
+        ) => row("temporarily_unavailable", 503),
+        Reason::Internal => row("server_error", 500),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_as_it_is_published() {
+        let table: Vec<String> = Reason::ALL
+            .into_iter()
+            .map(|reason| {
+                let Rendered { error, status } = render(reason);
+                format!("{} {error} {status}", reason.code())
+            })
+            .collect();
+        let published = include_str!("render_table.txt");
+        assert_eq!(table.join("\n"), published.trim_end());
+    }
+}
