@@ -1,0 +1,179 @@
+//! Decides what we are and where: issuer, identity domain, addresses, folders.
+//!
+//! Must never let plain HTTP leave the machine (TOK-09, MD-01).
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use super::{Desk, parsed};
+use crate::config::field::Field;
+use crate::config::ledger::Said;
+use crate::config::net;
+use crate::config::place::PlaceId;
+use crate::config::raw::{Listen, Main, Text, Tls};
+use crate::identity::{IssuerUrl, TrustDomain};
+use crate::issue::SigningSettings;
+use crate::reason::quoted;
+use crate::wire::{AdminSettings, ListenSettings, TlsFiles};
+
+/// Where workloads come in, unless set.
+const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8484);
+/// Where health and metrics are read, unless set.
+const ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9443);
+
+/// The server's own part of the configuration.
+#[derive(Debug)]
+pub(in crate::config) struct Server {
+    pub(in crate::config) issuer: IssuerUrl,
+    pub(in crate::config) identity_domain: TrustDomain,
+    pub(in crate::config) listen: ListenSettings,
+    pub(in crate::config) admin: AdminSettings,
+    pub(in crate::config) signing: SigningSettings,
+    pub(in crate::config) state: PathBuf,
+    pub(in crate::config) audit_stdout: bool,
+}
+
+/// The parts of it that other checks need as soon as they are known.
+pub(in crate::config) struct Names {
+    pub(in crate::config) issuer: Option<IssuerUrl>,
+    pub(in crate::config) identity_domain: Option<TrustDomain>,
+}
+
+/// Builds the server's part.
+pub(in crate::config) fn server(desk: Desk<'_>, main: &Main, top: PlaceId) -> (Names, Option<Server>) {
+    let issuer = main.issuer.try_map(desk.ledger, issuer);
+    let identity_domain = identity_domain(desk, main, &issuer);
+    let listen = listen(desk, main, &issuer);
+    let admin = admin(desk, main);
+    let signing = folder(desk, main.signing.given().map(|(raw, _)| &raw.directory), &main.signing, "./keys");
+    let state = folder(desk, main.state.given().map(|(raw, _)| &raw.directory), &main.state, "./state");
+    if let (Some(listen), Some(admin)) = (&listen, &admin)
+        && listen.address == *admin
+        && admin.port() != 0
+    {
+        let at = main.admin.given().map_or(top, |(_, at)| at);
+        desk.ledger.problem(
+            at,
+            Said::new(format!("`listen` and `admin` are both {admin}")).hint("give one of them another port"),
+        );
+    }
+    if let (Some(keys), Some(state)) = (&signing, &state)
+        && keys.starts_with(state)
+    {
+        let at = main.signing.given().map_or(top, |(_, at)| at);
+        let said = Said::new("signing keys may not be inside the state folder");
+        desk.ledger.problem(
+            at,
+            said.hint("state may be shared and copied, private keys may not: give the keys a folder of their own"),
+        );
+    }
+    let audit_stdout = match main.audit.given() {
+        Some((audit, _)) => audit.stdout.try_map(desk.ledger, |stdout| Ok(*stdout)).or(true),
+        None => (!main.audit.is_written()).then_some(true),
+    };
+    let issuer = issuer.needed(desk.ledger, top, "issuer");
+    let names = Names { issuer: issuer.clone(), identity_domain: identity_domain.clone() };
+    let server = || {
+        Some(Server {
+            issuer: issuer?,
+            identity_domain: identity_domain?,
+            listen: listen?,
+            admin: AdminSettings { address: admin? },
+            signing: SigningSettings { directory: signing? },
+            state: state?,
+            audit_stdout: audit_stdout?,
+        })
+    };
+    (names, server())
+}
+
+fn issuer(text: &String) -> Result<IssuerUrl, Said> {
+    let trimmed = text.trim();
+    if trimmed != text && IssuerUrl::parse(trimmed).is_ok() {
+        return Err(
+            Said::new("the issuer has white space around it").hint("issuers are compared byte for byte: take it away")
+        );
+    }
+    if text.contains('@') {
+        return Err(Said::new("an issuer has no user information")
+            .hint("take the part before `@` away")
+            .hiding_the_line());
+    }
+    parsed("an issuer", IssuerUrl::parse)(text)
+}
+
+fn identity_domain(desk: Desk<'_>, main: &Main, issuer: &Field<IssuerUrl>) -> Option<TrustDomain> {
+    match main.identity_domain.try_map(desk.ledger, parsed("a trust domain", TrustDomain::parse)) {
+        Field::Given { value, .. } => Some(value),
+        Field::Bad => None,
+        Field::Absent => {
+            let (issuer, at) = issuer.given()?;
+            let host = issuer.host();
+            let domain = TrustDomain::parse(&host).ok();
+            if domain.is_none() {
+                let said = Said::new(format!("the issuer's host {} is no name for identities", quoted(&host)));
+                desk.ledger.problem(at, said.hint("set `identity_domain`"));
+            }
+            domain
+        }
+    }
+}
+
+fn listen(desk: Desk<'_>, main: &Main, issuer: &Field<IssuerUrl>) -> Option<ListenSettings> {
+    let absent = Listen::default();
+    let (raw, raw_at) = match &main.listen {
+        Field::Absent => (&absent, None),
+        Field::Bad => return None,
+        Field::Given { value, at } => (value, Some(*at)),
+    };
+    let address = raw.address.try_map(desk.ledger, |text| net::listener(text));
+    let tls = tls(desk, &raw.tls);
+    if let (Some((address, at)), Some(None)) = (address.given(), &tls)
+        && !address.ip().is_loopback()
+    {
+        let said = Said::new(format!("without TLS the listener must be on a loopback address, and {address} is none"));
+        desk.ledger.problem(at, said.hint("set `listen.tls`, or listen on 127.0.0.1"));
+        return None;
+    }
+    if let (Some((issuer, at)), Some(Some(_))) = (issuer.given(), &tls)
+        && issuer.is_plain_http()
+    {
+        let said = Said::new("an `http` issuer is taken only while the listener has no TLS");
+        let listen_at = raw_at.map(|at| desk.ledger.get(at).span.line);
+        desk.ledger.problem(
+            at,
+            said.maybe_hint(listen_at.map(|line| format!("write https://, or take `tls` on line {line} away"))),
+        );
+    }
+    Some(ListenSettings { address: address.or(LISTEN)?, tls: tls? })
+}
+
+fn tls(desk: Desk<'_>, tls: &Field<Tls>) -> Option<Option<TlsFiles>> {
+    let (raw, at) = match tls {
+        Field::Absent => return Some(None),
+        Field::Bad => return None,
+        Field::Given { value, at } => (value, *at),
+    };
+    let certificate =
+        raw.certificate.try_map(desk.ledger, |text| desk.path(text)).needed(desk.ledger, at, "certificate");
+    let key = raw.key.try_map(desk.ledger, |text| desk.path(text)).needed(desk.ledger, at, "key");
+    Some(Some(TlsFiles { certificate: certificate?, key: key? }))
+}
+
+fn admin(desk: Desk<'_>, main: &Main) -> Option<SocketAddr> {
+    match &main.admin {
+        Field::Absent => Some(ADMIN),
+        Field::Bad => None,
+        Field::Given { value, .. } => value.address.try_map(desk.ledger, |text| net::listener(text)).or(ADMIN),
+    }
+}
+
+/// A folder of ours: `written` is its key, inside of `section`.
+fn folder<T>(desk: Desk<'_>, written: Option<&Text>, section: &Field<T>, default: &str) -> Option<PathBuf> {
+    let absent = crate::config::files::resolve(desk.file, default);
+    match (written, section) {
+        (Some(text), _) => text.try_map(desk.ledger, |text| desk.path(text)).or(absent),
+        (None, Field::Absent) => Some(absent),
+        (None, _) => None,
+    }
+}

@@ -1,0 +1,238 @@
+//! Decides what a trust source is: its kind, where its keys come from, and what its credentials may be.
+//!
+//! Must never widen trust by a default, and never read the files that it names.
+
+use std::collections::BTreeSet;
+
+use url::Url;
+
+use super::{Built, Desk, parsed};
+use crate::clock::Lifetime;
+use crate::config::field::{Field, values};
+use crate::config::ledger::Said;
+use crate::config::net;
+use crate::config::place::PlaceId;
+use crate::config::raw::{ApiServer, Bundle, Keys, Kubernetes, List, Liveness, Reuse, Source, Spiffe, Text, Texts};
+use crate::identity::{GroupName, IdentityTemplate, PathTemplate, SourceName, TrustDomain};
+use crate::jose::Algorithm;
+use crate::reason::quoted;
+use crate::trust::{Endpoint, KubernetesKeys, SourceKind, SourceSettings, SpiffeKeys};
+
+/// `max_age`, `max_life` and `max_stale`, unless set.
+const DAY: Lifetime = Lifetime::from_hours(24);
+/// `leeway`, unless set.
+const LEEWAY: Lifetime = Lifetime::from_seconds(30);
+/// The largest `leeway`: clocks that differ by more are a fault to be found, not to be allowed for.
+const MAX_LEEWAY: Lifetime = Lifetime::from_minutes(5);
+/// Sources of one configuration.
+const MAX_SOURCES: usize = 1000;
+/// Bytes of an issuer or audience of a credential.
+const MAX_COMPARED: usize = 2048;
+/// The API server as a pod sees it, and what the pod's own mount has for it.
+const IN_CLUSTER_URL: &str = "https://kubernetes.default.svc";
+const IN_CLUSTER_CA: &str = "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt";
+const IN_CLUSTER_TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
+
+/// Builds every source.
+pub(in crate::config) fn sources(desk: Desk<'_>, trust: &List<Source>, top: PlaceId) -> Built<SourceSettings> {
+    match trust {
+        Field::Absent => {
+            let said = Said::new("`trust` is missing").hint("without a source nobody can show who they are");
+            desk.ledger.problem(top, said);
+        }
+        Field::Given { value, at } if value.is_empty() => {
+            desk.ledger.problem(*at, Said::new("at least one source is needed here"));
+        }
+        Field::Given { value, at } if value.len() > MAX_SOURCES => {
+            desk.ledger.problem(*at, Said::new(format!("more than {MAX_SOURCES} sources")));
+        }
+        Field::Bad | Field::Given { .. } => {}
+    }
+    Built::each(trust, |raw, at| source(desk, raw, at))
+}
+
+fn source(desk: Desk<'_>, raw: &Source, at: PlaceId) -> Option<SourceSettings> {
+    let ledger = desk.ledger;
+    let name = raw.name.try_map(ledger, parsed("a source name", SourceName::parse)).needed(ledger, at, "name");
+    let groups = set(desk, "group", &raw.groups, parsed("a group name", GroupName::parse)).or(BTreeSet::new());
+    let kind = kind(desk, raw, at);
+    let audiences = set(desk, "audience", &raw.audiences, |text| compared("an audience", text)).optional();
+    let max_age = desk.lifetime(&raw.max_age).or(DAY);
+    let max_life = desk.lifetime(&raw.max_life).or(DAY);
+    let max_stale = desk.lifetime(&raw.max_stale).or(DAY);
+    let leeway = raw.leeway.try_map(ledger, leeway).or(LEEWAY);
+    let reuse = raw.reuse.try_map(ledger, |Reuse::Allowed| Ok(())).or(());
+    let algorithms =
+        set(desk, "algorithm", &raw.algorithms, |text| algorithm(text)).or(Algorithm::ALL.into_iter().collect());
+    let identity = raw.identity.try_map(ledger, parsed("an identity template", IdentityTemplate::parse)).optional();
+    let shares = set(desk, "source", &raw.shares_identities_with, parsed("a source name", SourceName::parse));
+    let shares_identities_with = shares.or(BTreeSet::new());
+    reuse?;
+    Some(SourceSettings {
+        name: name?,
+        groups: groups?,
+        kind: kind?,
+        audiences: audiences?,
+        max_age: max_age?,
+        max_life: max_life?,
+        max_stale: max_stale?,
+        leeway: leeway?,
+        algorithms: algorithms?,
+        identity: identity?,
+        shares_identities_with: shares_identities_with?,
+    })
+}
+
+/// A list of different values, at least one.
+fn set<T: Ord>(
+    desk: Desk<'_>,
+    of: &str,
+    list: &Texts,
+    make: impl Fn(&String) -> Result<T, Said>,
+) -> Field<BTreeSet<T>> {
+    let made = desk.not_empty(list.try_each(desk.ledger, make), of);
+    match made {
+        Field::Absent => Field::Absent,
+        Field::Bad => Field::Bad,
+        Field::Given { value, at } => Field::Given { value: values(value).into_iter().collect(), at },
+    }
+}
+
+/// Text that is compared byte for byte with what a credential says.
+fn compared(kind: &str, text: &str) -> Result<String, Said> {
+    if text.is_empty() || text.len() > MAX_COMPARED || text.chars().any(|c| c.is_whitespace() || c.is_control()) {
+        let said = Said::new(format!("{} is not {kind}", quoted(text)));
+        return Err(said.hint(format!("1 to {MAX_COMPARED} bytes without white space; it is compared byte for byte")));
+    }
+    Ok(text.to_owned())
+}
+
+fn leeway(text: &crate::config::raw::Duration) -> Result<Lifetime, Said> {
+    super::duration(text).and_then(|leeway| match leeway <= MAX_LEEWAY {
+        true => Ok(leeway),
+        false => Err(Said::new(format!("a leeway over {MAX_LEEWAY} is not taken")).hint("set the clocks right")),
+    })
+}
+
+fn algorithm(text: &str) -> Result<Algorithm, Said> {
+    Algorithm::from_name(text).ok_or_else(|| {
+        let known: Vec<&str> = Algorithm::ALL.into_iter().map(Algorithm::name).collect();
+        Said::new(format!("{} is not an algorithm that is taken", quoted(text)))
+            .hint(format!("known: {}", known.join(", ")))
+    })
+}
+
+fn kind(desk: Desk<'_>, raw: &Source, at: PlaceId) -> Option<SourceKind> {
+    let keys = [("spiffe", raw.spiffe.is_written()), ("kubernetes", raw.kubernetes.is_written())];
+    desk.exactly_one(at, &keys);
+    // Where both are given, both are read: their problems are worth knowing too.
+    let spiffe = raw.spiffe.given().map(|(raw, at)| spiffe(desk, raw, at));
+    let kubernetes = raw.kubernetes.given().map(|(raw, at)| kubernetes(desk, raw, at));
+    match (spiffe, kubernetes) {
+        (Some(kind), None) | (None, Some(kind)) => kind,
+        _ => None,
+    }
+}
+
+fn spiffe(desk: Desk<'_>, raw: &Spiffe, at: PlaceId) -> Option<SourceKind> {
+    let ledger = desk.ledger;
+    let domain = raw.trust_domain.try_map(ledger, parsed("a trust domain", TrustDomain::parse));
+    let trust_domain = domain.needed(ledger, at, "trust_domain");
+    let given = [("workload_api", raw.workload_api.is_written()), ("bundle", raw.bundle.is_written())];
+    let one = desk.exactly_one(at, &given);
+    let api = raw.workload_api.try_map(ledger, |text| workload_api(desk, text)).optional().flatten();
+    let bundle = raw.bundle.given().and_then(|(raw, at)| bundle(desk, raw, at));
+    let paths = raw.paths.try_each(ledger, parsed("a path template", PathTemplate::parse)).or(Vec::new());
+    one?;
+    Some(SourceKind::Spiffe {
+        trust_domain: trust_domain?,
+        keys: api.map(SpiffeKeys::WorkloadApi).or(bundle.map(SpiffeKeys::BundleFile))?,
+        paths: values(paths?),
+    })
+}
+
+/// The socket's address (WAP-02, WAP-03).
+fn workload_api(desk: Desk<'_>, text: &str) -> Result<String, Said> {
+    if text != "auto" {
+        return net::workload_api(text);
+    }
+    let Some(variable) = &desk.environment.spiffe_endpoint_socket else {
+        let said = Said::new("`auto` reads the variable SPIFFE_ENDPOINT_SOCKET, and it is not set");
+        return Err(said.hint("set it, or write the socket here: unix:/path/to.sock"));
+    };
+    net::workload_api(variable)
+        .map_err(|said| Said { message: format!("SPIFFE_ENDPOINT_SOCKET: {}", said.message), ..said })
+}
+
+fn bundle(desk: Desk<'_>, raw: &Bundle, at: PlaceId) -> Option<std::path::PathBuf> {
+    raw.file.try_map(desk.ledger, |text| desk.path(text)).needed(desk.ledger, at, "file")
+}
+
+fn kubernetes(desk: Desk<'_>, raw: &Kubernetes, at: PlaceId) -> Option<SourceKind> {
+    let ledger = desk.ledger;
+    let issuers = set(desk, "issuer", &raw.issuers, |text| compared("an issuer", text)).needed(ledger, at, "issuers");
+    let liveness = raw.liveness.try_map(ledger, |Liveness::None| Ok(())).or(());
+    let keys = match &raw.keys {
+        Field::Absent => {
+            ledger.problem(
+                at,
+                Said::new("`keys` is missing").hint("in a pod of the cluster itself: keys: { api_server: {} }"),
+            );
+            None
+        }
+        Field::Bad => None,
+        Field::Given { value, at } => keys(desk, value, *at),
+    };
+    liveness?;
+    Some(SourceKind::Kubernetes { issuers: issuers?, keys: keys? })
+}
+
+fn keys(desk: Desk<'_>, raw: &Keys, at: PlaceId) -> Option<KubernetesKeys> {
+    let ledger = desk.ledger;
+    let file = raw.file.try_map(ledger, |text| desk.path(text)).optional();
+    let url = raw.url.try_map(ledger, |text| net::key_url(text, true)).optional();
+    let discovery = raw.discovery.try_map(ledger, |text| net::key_url(text, false)).optional();
+    let api_server = raw.api_server.given().map(|(raw, _)| api_server(desk, raw));
+    let ca = raw.ca.try_map(ledger, |text| desk.path(text)).optional();
+    let token = raw.token.try_map(ledger, |text| desk.path(text)).optional();
+    let given = [
+        ("file", raw.file.is_written()),
+        ("url", raw.url.is_written()),
+        ("discovery", raw.discovery.is_written()),
+        ("api_server", raw.api_server.is_written()),
+    ];
+    let one = desk.exactly_one(at, &given)?;
+    let beside = |key: &str, field: &Text, fits: bool| {
+        if field.is_written() && !fits {
+            ledger.problem(at, Said::new(format!("`{key}` has no meaning beside `{one}`")));
+        }
+        fits || !field.is_written()
+    };
+    let ca_fits = beside("ca", &raw.ca, matches!(one, "url" | "discovery"));
+    let token_fits = beside("token", &raw.token, one == "discovery");
+    if !(ca_fits && token_fits) {
+        return None;
+    }
+    Some(match one {
+        "file" => KubernetesKeys::File(file??),
+        "url" => KubernetesKeys::Url(Endpoint { url: url??, ca: ca?, token: None }),
+        "discovery" => KubernetesKeys::Discovery(Endpoint { url: discovery??, ca: ca?, token: token? }),
+        _ => KubernetesKeys::ApiServer(api_server??),
+    })
+}
+
+/// The API server. The pod's own certificate authority and token go with the pod's own address alone: never is that token sent elsewhere.
+fn api_server(desk: Desk<'_>, raw: &ApiServer) -> Option<Endpoint> {
+    let url = raw.url.try_map(desk.ledger, |text| net::key_url(text, false)).optional();
+    let ca = raw.ca.try_map(desk.ledger, |text| desk.path(text)).optional();
+    let token = raw.token.try_map(desk.ledger, |text| desk.path(text)).optional();
+    let (url, ca, token) = (url?, ca?, token?);
+    Some(match url {
+        Some(url) => Endpoint { url, ca, token },
+        None => Endpoint {
+            url: Url::parse(IN_CLUSTER_URL).ok()?,
+            ca: ca.or_else(|| Some(IN_CLUSTER_CA.into())),
+            token: token.or_else(|| Some(IN_CLUSTER_TOKEN.into())),
+        },
+    })
+}

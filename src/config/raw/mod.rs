@@ -1,0 +1,134 @@
+//! Decides which keys exist: the file's form, field by field, as people write it.
+//!
+//! Must never give a key a meaning: that is the builders'. The published schema is made of the same types.
+
+mod policy;
+mod source;
+
+use schemars::{JsonSchema, Schema};
+use serde::Deserialize;
+use serde_json::json;
+
+pub(super) use policy::{AsWho, From, FromValue, Mode, Only, Resource, Rule, Signature, Test, To, TokenType};
+pub(super) use source::{ApiServer, Bundle, Keys, Kubernetes, Liveness, Reuse, Source, Spiffe};
+
+use super::field::Field;
+
+/// A text.
+pub(super) type Text = Field<String>;
+/// A list of texts.
+pub(super) type Texts = Field<Vec<Field<String>>>;
+/// A list of `T`.
+pub(super) type List<T> = Field<Vec<Field<T>>>;
+
+/// The configuration of countersign.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(title = "countersign configuration", transform = |s: &mut Schema| required(s, &["issuer", "trust", "resources"]))]
+pub(super) struct Main {
+    /// Our issuer URL, byte for byte as it stands in tokens. `https`, or `http` with a loopback host while the listener has no TLS.
+    pub(super) issuer: Text,
+    /// The trust domain of identities that we make ourselves. Default: the issuer's host.
+    pub(super) identity_domain: Text,
+    /// The address that workloads talk to.
+    pub(super) listen: Field<Listen>,
+    /// The address of health and metrics.
+    pub(super) admin: Field<Admin>,
+    /// The keys that sign our tokens.
+    pub(super) signing: Field<Signing>,
+    /// What is remembered between starts.
+    pub(super) state: Field<State>,
+    /// Where decision records go.
+    pub(super) audit: Field<Audit>,
+    /// Further files with rules and tests: paths relative to this file, `*` in the last part.
+    pub(super) include: Texts,
+    /// Who may vouch for workloads.
+    pub(super) trust: List<Source>,
+    /// What tokens are for.
+    pub(super) resources: List<Resource>,
+    /// Who may have a token for what. Everything else is refused.
+    pub(super) rules: List<Rule>,
+    /// Questions to the policy with the answers that must come out, asked at every load.
+    pub(super) tests: List<Test>,
+}
+
+/// A further file, named by `include`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Included {
+    /// What this file can grant at most.
+    pub(super) only: Field<Only>,
+    /// Who may have a token for what.
+    pub(super) rules: List<Rule>,
+    /// Questions to the policy with the answers that must come out.
+    pub(super) tests: List<Test>,
+}
+
+/// `listen`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Listen {
+    /// IP address and port. Default `127.0.0.1:8484`; without `tls` it must be a loopback address.
+    pub(super) address: Text,
+    /// The server's certificate. Without it the listener speaks plain HTTP.
+    pub(super) tls: Field<Tls>,
+}
+
+/// `listen.tls`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(transform = |s: &mut Schema| required(s, &["certificate", "key"]))]
+pub(super) struct Tls {
+    /// A file with the certificate chain in PEM, the server's own first.
+    pub(super) certificate: Text,
+    /// A file with the private key in PEM.
+    pub(super) key: Text,
+}
+
+/// `admin`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Admin {
+    /// IP address and port. Default `127.0.0.1:9443`.
+    pub(super) address: Text,
+}
+
+/// `signing`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Signing {
+    /// A folder for our own keys. Default `./keys`.
+    pub(super) directory: Text,
+}
+
+/// `state`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct State {
+    /// A folder for what is remembered. Default `./state`.
+    pub(super) directory: Text,
+}
+
+/// `audit`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Audit {
+    /// Write one JSON line for each decision to standard output. Default `true`.
+    pub(super) stdout: Field<bool>,
+}
+
+/// A length of time: a number and one of `s`, `m`, `h`, `d`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(inline)]
+pub(super) struct Duration(#[schemars(regex(pattern = "^[0-9]{1,10}[smhd]$"))] pub(super) String);
+
+/// In a schema: these keys must be there.
+fn required(schema: &mut Schema, keys: &[&str]) {
+    schema.insert("required".to_owned(), json!(keys));
+}
+
+/// In a schema: exactly one of these keys must be there.
+fn one_of(schema: &mut Schema, keys: &[&str]) {
+    let forms: Vec<_> = keys.iter().map(|key| json!({ "required": [key] })).collect();
+    schema.insert("oneOf".to_owned(), json!(forms));
+}

@@ -1,0 +1,138 @@
+//! Every form that a source, a resource and the server may have.
+
+use super::super::{Environment, load};
+use super::{Folder, load_text, said, with_source};
+use crate::clock::Lifetime;
+use crate::jose::Algorithm;
+use crate::policy::{Expectation, Mode, TestCaller, TokenType};
+use crate::trust::{KubernetesKeys, SourceKind, SpiffeKeys};
+
+const SOCKET: &str = "unix:///run/agent.sock";
+
+/// The kind of the only source, and the folder that its relative paths start from.
+fn kind(source: &str) -> (SourceKind, std::path::PathBuf) {
+    let folder = Folder::new("forms");
+    let path = folder.write("countersign.yaml", &with_source(&format!("name: a\n{source}")));
+    let environment = Environment { spiffe_endpoint_socket: Some(SOCKET.to_owned()) };
+    let loaded = load(&path, &environment).unwrap_or_else(|report| panic!("{source}\n{report}"));
+    (loaded.configuration.sources[0].kind.clone(), folder.path().to_owned())
+}
+
+fn spiffe_keys(form: &str) -> (SpiffeKeys, std::path::PathBuf) {
+    match kind(&format!("spiffe: {{ trust_domain: prod.example, {form} }}")) {
+        (SourceKind::Spiffe { keys, .. }, folder) => (keys, folder),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn kubernetes_keys(keys: &str) -> (KubernetesKeys, std::path::PathBuf) {
+    match kind(&format!("kubernetes: {{ issuers: [https://kubernetes.default.svc], liveness: none, keys: {keys} }}")) {
+        (SourceKind::Kubernetes { keys, .. }, folder) => (keys, folder),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn forms_of_a_spiffe_source_wap_02_wap_03() {
+    for (form, socket) in [
+        ("workload_api: auto", "unix:/run/agent.sock"),
+        ("workload_api: unix:/run/x.sock", "unix:/run/x.sock"),
+        ("workload_api: unix:///run/x.sock", "unix:/run/x.sock"),
+        ("workload_api: \"tcp://127.0.0.1:8081\"", "tcp://127.0.0.1:8081"),
+    ] {
+        assert_eq!(spiffe_keys(form).0, SpiffeKeys::WorkloadApi(socket.to_owned()), "{form}");
+    }
+    let (keys, folder) = spiffe_keys("bundle: { file: b.json }, paths: [\"/ns/{namespace}\"]");
+    assert_eq!(keys, SpiffeKeys::BundleFile(folder.join("b.json")));
+    assert_eq!(spiffe_keys("bundle: { file: /etc/b.json }").0, SpiffeKeys::BundleFile("/etc/b.json".into()));
+}
+
+#[test]
+fn forms_of_a_kubernetes_source() {
+    let (keys, folder) = kubernetes_keys("{ file: jwks.json }");
+    assert_eq!(keys, KubernetesKeys::File(folder.join("jwks.json")));
+    let (KubernetesKeys::Url(url), folder) = kubernetes_keys("{ url: https://10.0.0.1/keys, ca: ca.crt }") else {
+        panic!()
+    };
+    assert_eq!((url.url.as_str(), url.ca, url.token), ("https://10.0.0.1/keys", Some(folder.join("ca.crt")), None));
+    let (KubernetesKeys::Discovery(found), _) =
+        kubernetes_keys("{ discovery: https://10.0.0.1, ca: /ca, token: /token }")
+    else {
+        panic!()
+    };
+    assert_eq!((found.ca, found.token), (Some("/ca".into()), Some("/token".into())));
+    let (KubernetesKeys::ApiServer(pod), _) = kubernetes_keys("{ api_server: {} }") else { panic!() };
+    assert_eq!(pod.url.as_str(), "https://kubernetes.default.svc/");
+    assert_eq!(pod.ca, Some("/var/run/secrets/kubernetes.io/serviceaccount/ca.crt".into()));
+    assert_eq!(pod.token, Some("/var/run/secrets/kubernetes.io/serviceaccount/token".into()));
+    // The pod's own token never goes to another server.
+    let (KubernetesKeys::ApiServer(other), _) = kubernetes_keys("{ api_server: { url: https://10.0.0.1:6443 } }")
+    else {
+        panic!()
+    };
+    assert_eq!((other.url.as_str(), other.ca, other.token), ("https://10.0.0.1:6443/", None, None));
+}
+
+#[test]
+fn a_source_has_defaults_and_they_can_be_set() {
+    let loaded =
+        load_text("defaults", &with_source("name: a\nspiffe: { trust_domain: p.example, bundle: { file: b } }"))
+            .unwrap();
+    let source = &loaded.configuration.sources[0];
+    let day = Lifetime::from_hours(24);
+    assert_eq!((source.max_age, source.max_life, source.max_stale), (day, day, day));
+    assert_eq!((source.leeway, source.algorithms.len(), &source.audiences), (Lifetime::from_seconds(30), 9, &None));
+    let text = "name: a\ngroups: [fleet]\naudiences: [one, two]\nmax_age: 1h\nmax_life: 2h\nmax_stale: 3h\nleeway: 0s\nreuse: allowed\n\
+                algorithms: [ES256]\nidentity: \"spiffe://id.example/x/{namespace}/{service_account}\"\n\
+                kubernetes: { issuers: [x, y], keys: { file: b } }";
+    let loaded = load_text("set", &with_source(text)).unwrap_or_else(|report| panic!("{report}"));
+    let source = &loaded.configuration.sources[0];
+    assert_eq!((source.max_age, source.leeway), (Lifetime::from_hours(1), Lifetime::ZERO));
+    assert_eq!(source.algorithms.iter().copied().collect::<Vec<_>>(), [Algorithm::ES256]);
+    assert_eq!(source.audiences.as_ref().unwrap().len(), 2);
+    assert!(source.identity.is_some() && source.groups.len() == 1);
+}
+
+#[test]
+fn the_sample_is_loaded_without_a_word() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/countersign.yaml");
+    let loaded = load(&path, &Environment::default()).unwrap_or_else(|report| panic!("{report}"));
+    assert_eq!(loaded.lints.to_string(), "");
+    let configuration = loaded.configuration;
+    assert_eq!(configuration.issuer.as_str(), "https://id.example");
+    assert_eq!(configuration.listen.tls.as_ref().unwrap().certificate, path.with_file_name("tls.crt"));
+    assert_eq!(configuration.signing.directory, path.with_file_name("./keys"));
+    let [orders, search] = configuration.resources.as_slice() else { panic!() };
+    assert_eq!(
+        (orders.lifetime, orders.typ, orders.algorithm),
+        (Lifetime::from_minutes(5), TokenType::AccessToken, Algorithm::ES256)
+    );
+    assert_eq!(
+        (search.typ, search.algorithm, &search.claims["azp"]),
+        (TokenType::AccessToken, Algorithm::RS256, &serde_json::json!("countersign"))
+    );
+    let [shop, planners] = configuration.rules.as_slice() else { panic!() };
+    assert_eq!((shop.from.groups[0].as_str(), shop.mode, shop.default), ("fleet", Mode::Enforce, false));
+    assert_eq!(shop.from.attributes.values().map(Vec::len).sum::<usize>(), 3);
+    assert_eq!((planners.from.sources[0].as_str(), planners.from.paths[0].as_str()), ("prod", "/agents/*"));
+    assert!(
+        matches!(&configuration.tests[0].caller, TestCaller::Attributes { path: None, attributes, .. } if attributes.iter().count() == 2)
+    );
+    assert!(matches!(configuration.tests[1].expect, Expectation::Refuse(reason) if reason.code() == "not_granted"));
+    assert_eq!((configuration.files, configuration.hash.len()), (vec![path], 64));
+}
+
+#[test]
+fn the_server_has_defaults() {
+    let text = "issuer: http://127.0.0.1:8484\nidentity_domain: id.example\n\
+                trust: [{ name: a, spiffe: { trust_domain: p.example, bundle: { file: b } } }]\n\
+                resources: [{ name: o, audience: https://o.example, scopes: [r] }]\n\
+                rules: [{ name: n, from: { source: a, everyone: true }, to: { resource: o, scopes: [r] } }]\n";
+    let loaded = load_text("server", text).unwrap_or_else(|report| panic!("{}", said(&report).join("\n")));
+    let configuration = loaded.configuration;
+    assert_eq!(configuration.listen.address.to_string(), "127.0.0.1:8484");
+    assert_eq!(configuration.admin.address.to_string(), "127.0.0.1:9443");
+    assert!(configuration.listen.tls.is_none() && configuration.audit_stdout);
+    assert!(configuration.state.ends_with("state") && configuration.signing.directory.ends_with("keys"));
+    assert!(configuration.rules[0].from.everyone);
+}
