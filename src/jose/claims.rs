@@ -124,7 +124,7 @@ impl VerifiedClaims {
 }
 
 /// A NumericDate (RFC 7519 §2). Far values end at [`Timestamp::MAX`]; negative ones are none.
-pub(crate) fn numeric_date(number: &serde_json::Number) -> Option<Timestamp> {
+pub fn numeric_date(number: &serde_json::Number) -> Option<Timestamp> {
     let seconds = number.as_f64().filter(|seconds| *seconds >= 0.0)?;
     let latest = Timestamp::MAX.millis();
     // A float that is too large for the integer becomes the largest integer: `as` saturates.

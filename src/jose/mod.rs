@@ -13,7 +13,7 @@ mod signing_key;
 mod verification_key;
 
 pub use algorithm::Algorithm;
-pub use claims::{ClaimFault, UnverifiedClaims, VerifiedClaims};
+pub use claims::{ClaimFault, UnverifiedClaims, VerifiedClaims, numeric_date};
 pub use header::{Header, HeaderFault};
 pub use json::{JsonFault, Object, Value, parse_object};
 pub use key_set::{Candidates, KeySet, KeySetFault};

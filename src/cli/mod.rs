@@ -1,0 +1,72 @@
+//! The command line: one file a command.
+//!
+//! Answers in sentences that a colleague could forward; tokens are never printed whole.
+
+mod check;
+mod exit;
+mod help;
+mod masked;
+mod output;
+mod serve;
+#[cfg(feature = "world")]
+mod up;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+pub use exit::Exit;
+
+const AFTER: &str = "\
+Exit codes: 0 ok, 1 problem found, 2 usage, 3 unreachable, 4 no identity.
+Logs go to stderr; COUNTERSIGN_LOG sets their filter (for example debug).";
+
+/// A token service for workloads: a JWT-SVID or a Kubernetes service-account token in, an OAuth access token out.
+#[derive(Debug, Parser)]
+#[command(name = "countersign", version, after_help = AFTER, disable_help_subcommand = true, max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the service with pretend sources on this machine: one command, no root, no network
+    #[cfg(feature = "world")]
+    Up(up::Up),
+    /// Run the service
+    Serve(serve::Serve),
+    /// Read a configuration and report every problem in it, with its place and what to do
+    Check(check::Check),
+    /// Explain a topic
+    Help(help::Help),
+}
+
+/// How a command prints its result.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people
+    #[default]
+    Text,
+    /// For programs
+    Json,
+}
+
+/// Runs the command of this process's arguments.
+pub fn run() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let _ = error.print();
+            return if error.use_stderr() { Exit::Usage.into() } else { Exit::Ok.into() };
+        }
+    };
+    let exit = match arguments.command {
+        #[cfg(feature = "world")]
+        Command::Up(up) => up.run(),
+        Command::Serve(serve) => serve.run(),
+        Command::Check(check) => check.run(),
+        Command::Help(help) => help.run(),
+    };
+    exit.into()
+}

@@ -1,0 +1,192 @@
+//! `countersign up`: the product over pretend sources, on one machine, in one command.
+//!
+//! The same code and configuration as `serve`; only the platforms are pretend.
+
+mod demonstrate;
+mod generated;
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context;
+use clap::Args;
+use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio_util::sync::CancellationToken;
+
+use super::output::{aside, line, logs, runtime};
+use super::{Exit, Format};
+use crate::app::{App, Records, Start, StartError};
+use crate::clock::SystemClock;
+use crate::config::Environment;
+use crate::entropy::SystemEntropy;
+use crate::world::{Surroundings, World, WorldSettings};
+
+/// Run the service with pretend sources on this machine: one command, no root, no network.
+///
+/// Starts a SPIFFE Workload API on a Unix socket, two Kubernetes API servers with the same issuer string, and the service over
+/// them with a generated configuration. Makes three exchanges through the real doors and prints what happened. Then runs on
+/// until Ctrl-C, so that you can try your own clients.
+#[derive(Debug, Args)]
+pub(super) struct Up {
+    /// Where sockets, certificates, keys and the configuration go
+    #[arg(long, default_value = "./.countersign")]
+    directory: PathBuf,
+    /// Where the service listens; a loopback address, port 0 takes a free one
+    #[arg(long, default_value = "127.0.0.1:8484")]
+    listen: SocketAddr,
+    /// End after the three exchanges
+    #[arg(long)]
+    once: bool,
+    /// How to print the result
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Format,
+}
+
+impl Up {
+    pub(super) fn run(self) -> Exit {
+        logs("warn");
+        match runtime() {
+            Ok(runtime) => runtime.block_on(async {
+                match self.up().await {
+                    Ok(exit) => exit,
+                    Err(error) => {
+                        aside(format!("countersign up: {error:#}"));
+                        Exit::Problem
+                    }
+                }
+            }),
+            Err(error) => {
+                aside(format!("countersign up: {error:#}"));
+                Exit::Problem
+            }
+        }
+    }
+
+    async fn up(self) -> anyhow::Result<Exit> {
+        if !self.listen.ip().is_loopback() {
+            aside(
+                "countersign up: --listen takes a loopback address: pretend sources vouch for anybody on this machine",
+            );
+            return Ok(Exit::Usage);
+        }
+        let stop = CancellationToken::new();
+        std::fs::create_dir_all(&self.directory).with_context(|| format!("making {}", self.directory.display()))?;
+        let directory =
+            self.directory.canonicalize().with_context(|| format!("finding {}", self.directory.display()))?;
+        let world = World::start(WorldSettings::in_directory(&directory), &Surroundings::system(), &stop)
+            .await
+            .context("starting the pretend sources")?;
+        demonstrate::populate(&world);
+        let listen = free_port(self.listen).context("finding a free port")?;
+        let config = generated::write(&world, listen).context("writing the configuration")?;
+        let (records, mut decisions) = RecordFile::open(&directory.join("records.jsonl"))?;
+        let start = Start {
+            config: config.clone(),
+            environment: Environment::default(),
+            clock: Arc::new(SystemClock),
+            entropy: Arc::new(SystemEntropy),
+            records: Records::Writer(Box::new(records)),
+        };
+        let app = match App::start(start).await {
+            Ok(app) => app,
+            Err(StartError::Other(error)) => return Err(error),
+            Err(refused) => return Ok(super::serve::refuse(&refused)),
+        };
+        app.ready().await;
+        let place = demonstrate::Place { world: &world, issuer: format!("http://{listen}"), config };
+        let exit = match self.output {
+            Format::Json => {
+                line(place.to_json(app.admin_address()).to_string());
+                if self.once { demonstrate::exchanges(&place, None).await? } else { Exit::Ok }
+            }
+            Format::Text => {
+                place.introduce(app.admin_address());
+                let exit = demonstrate::exchanges(&place, Some(&mut decisions)).await?;
+                place.say_next(&directory.join("records.jsonl"));
+                exit
+            }
+        };
+        if !self.once {
+            if self.output == Format::Text {
+                line("\nRunning until Ctrl-C.");
+            }
+            until_told().await?;
+        }
+        app.stop().await;
+        stop.cancel();
+        world.stopped().await;
+        Ok(exit)
+    }
+}
+
+/// The port is written into the configuration (it is part of the issuer), so it has to be known before the service binds it.
+fn free_port(listen: SocketAddr) -> std::io::Result<SocketAddr> {
+    if listen.port() == 0 { std::net::TcpListener::bind(listen)?.local_addr() } else { Ok(listen) }
+}
+
+/// The file of decision records, which also hands each line to whoever tells about it.
+struct RecordFile {
+    file: std::fs::File,
+    lines: UnboundedSender<Vec<u8>>,
+}
+
+impl RecordFile {
+    fn open(path: &Path) -> anyhow::Result<(Self, UnboundedReceiver<Vec<u8>>)> {
+        let file = std::fs::OpenOptions::new().create(true).append(true).open(path);
+        let file = file.with_context(|| format!("opening {}", path.display()))?;
+        let (lines, told) = unbounded_channel();
+        Ok((Self { file, lines }, told))
+    }
+}
+
+impl Write for RecordFile {
+    fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
+        self.file.write_all(line)?;
+        // Nobody listens once the three exchanges are told.
+        let _ = self.lines.send(line.to_vec());
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.file.flush()
+    }
+}
+
+async fn until_told() -> std::io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
+
+impl demonstrate::Place<'_> {
+    fn to_json(&self, admin: SocketAddr) -> serde_json::Value {
+        let clusters: Vec<_> = self
+            .world
+            .clusters()
+            .iter()
+            .map(|cluster| {
+                json!({
+                    "name": cluster.name(),
+                    "url": cluster.url(),
+                    "ca_file": self.world.ca_file(cluster.name()),
+                    "admin_token_file": self.world.admin_token_file(cluster.name()),
+                })
+            })
+            .collect();
+        json!({
+            "issuer": self.issuer,
+            "config": self.config,
+            "workload_api": self.world.agent().address(),
+            "clusters": clusters,
+            "admin": format!("http://{admin}"),
+        })
+    }
+}
