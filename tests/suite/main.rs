@@ -1,0 +1,14 @@
+//! The integration suite: the product through its real doors, over pretend sources with real protocols.
+//!
+//! One binary, so that it links once. Each module is a set of promises; `stage` starts what they need.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may stop at the first surprise"
+)]
+
+mod evidence;
+mod smoke;
+mod stage;
