@@ -15,6 +15,8 @@ impl Folder {
         let path = std::env::temp_dir().join(format!("countersign-config-{}-{number}-{name}", std::process::id()));
         let _ = fs::remove_dir_all(&path);
         fs::create_dir_all(&path).unwrap();
+        // The key file that most sources of the tests name: there, so that nothing is said about it.
+        fs::write(path.join("b"), r#"{"keys":[]}"#).unwrap();
         Self(path)
     }
 
