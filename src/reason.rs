@@ -254,6 +254,9 @@ const GENERIC: &str = "The credential could not be verified; if it is brand new,
 /// The one sentence for a source whose keys cannot be used now.
 const KEYS: &str = "Temporarily unable to check credentials of this platform. Not your fault; retry.";
 
+/// The one sentence for everything else that passes.
+const BUSY: &str = "Temporarily unavailable. Retry.";
+
 /// A refusal: the reason, the sentence the caller may hear, and the note for the operator.
 ///
 /// Made only by the constructors below, one for each family, so that a family cannot say more than it may.
@@ -291,9 +294,19 @@ impl Refusal {
         Self::new(Reason::Denied(reason), sentence, note, None)
     }
 
-    /// A source's keys cannot be used now; the caller is told when to come back.
+    /// Ours or a dependency's; the caller is told when to come back, and that it is not its fault.
     pub fn unavailable(reason: Unavailable, note: impl Into<String>, retry_after: Lifetime) -> Self {
-        Self::new(Reason::Unavailable(reason), KEYS, note, Some(retry_after))
+        let sentence = match reason {
+            Unavailable::KeysUnreachable
+            | Unavailable::KeysStale
+            | Unavailable::KeysRefreshing
+            | Unavailable::LivenessUnavailable => KEYS,
+            Unavailable::RateLimited
+            | Unavailable::StoreUnavailable
+            | Unavailable::AuditUnavailable
+            | Unavailable::Overloaded => BUSY,
+        };
+        Self::new(Reason::Unavailable(reason), sentence, note, Some(retry_after))
     }
 
     /// A fault of ours; the caller hears a fixed text.
