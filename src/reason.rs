@@ -266,6 +266,17 @@ pub struct Refusal {
     to_caller: String,
     to_operator: String,
     retry_after: Option<Lifetime>,
+    comparison: Option<Comparison>,
+    remedy: Option<String>,
+}
+
+/// What was found and what would have been right, side by side. For the operator; text from outside is quoted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Comparison {
+    /// What was found.
+    pub got: String,
+    /// What would have been right.
+    pub want: String,
 }
 
 impl Refusal {
@@ -320,7 +331,22 @@ impl Refusal {
         to_operator: impl Into<String>,
         retry_after: Option<Lifetime>,
     ) -> Self {
-        Self { reason, to_caller: to_caller.into(), to_operator: to_operator.into(), retry_after }
+        let (to_caller, to_operator) = (to_caller.into(), to_operator.into());
+        Self { reason, to_caller, to_operator, retry_after, comparison: None, remedy: None }
+    }
+
+    /// Adds what was found and what would have been right, for the operator.
+    #[must_use]
+    pub fn comparing(mut self, got: impl Into<String>, want: impl Into<String>) -> Self {
+        self.comparison = Some(Comparison { got: got.into(), want: want.into() });
+        self
+    }
+
+    /// Adds the smallest change that would let it pass, for the operator.
+    #[must_use]
+    pub fn mended_by(mut self, remedy: impl Into<String>) -> Self {
+        self.remedy = Some(remedy.into());
+        self
     }
 
     /// Why.
@@ -336,6 +362,16 @@ impl Refusal {
     /// What the operator should know besides; empty when the sentence says it all.
     pub fn to_operator(&self) -> &str {
         &self.to_operator
+    }
+
+    /// What was found and what would have been right, where there is such a pair.
+    pub const fn comparison(&self) -> Option<&Comparison> {
+        self.comparison.as_ref()
+    }
+
+    /// The smallest change that would let it pass, where one is known.
+    pub fn remedy(&self) -> Option<&str> {
+        self.remedy.as_deref()
     }
 
     /// When coming back may help.
