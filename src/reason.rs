@@ -261,7 +261,10 @@ const BUSY: &str = "Temporarily unavailable. Retry.";
 ///
 /// Made only by the constructors below, one for each family, so that a family cannot say more than it may.
 #[derive(Clone, Debug)]
-pub struct Refusal {
+pub struct Refusal(Box<Told>);
+
+#[derive(Clone, Debug)]
+struct Told {
     reason: Reason,
     to_caller: String,
     to_operator: String,
@@ -332,51 +335,51 @@ impl Refusal {
         retry_after: Option<Lifetime>,
     ) -> Self {
         let (to_caller, to_operator) = (to_caller.into(), to_operator.into());
-        Self { reason, to_caller, to_operator, retry_after, comparison: None, remedy: None }
+        Self(Box::new(Told { reason, to_caller, to_operator, retry_after, comparison: None, remedy: None }))
     }
 
     /// Adds what was found and what would have been right, for the operator.
     #[must_use]
     pub fn comparing(mut self, got: impl Into<String>, want: impl Into<String>) -> Self {
-        self.comparison = Some(Comparison { got: got.into(), want: want.into() });
+        self.0.comparison = Some(Comparison { got: got.into(), want: want.into() });
         self
     }
 
     /// Adds the smallest change that would let it pass, for the operator.
     #[must_use]
     pub fn mended_by(mut self, remedy: impl Into<String>) -> Self {
-        self.remedy = Some(remedy.into());
+        self.0.remedy = Some(remedy.into());
         self
     }
 
     /// Why.
     pub const fn reason(&self) -> Reason {
-        self.reason
+        self.0.reason
     }
 
     /// What the caller may hear.
     pub fn to_caller(&self) -> &str {
-        &self.to_caller
+        &self.0.to_caller
     }
 
     /// What the operator should know besides; empty when the sentence says it all.
     pub fn to_operator(&self) -> &str {
-        &self.to_operator
+        &self.0.to_operator
     }
 
     /// What was found and what would have been right, where there is such a pair.
     pub const fn comparison(&self) -> Option<&Comparison> {
-        self.comparison.as_ref()
+        self.0.comparison.as_ref()
     }
 
     /// The smallest change that would let it pass, where one is known.
     pub fn remedy(&self) -> Option<&str> {
-        self.remedy.as_deref()
+        self.0.remedy.as_deref()
     }
 
     /// When coming back may help.
     pub const fn retry_after(&self) -> Option<Lifetime> {
-        self.retry_after
+        self.0.retry_after
     }
 }
 
