@@ -336,3 +336,19 @@ fn deepest(error: &dyn std::error::Error) -> String {
     }
     error.to_string()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wap_03_addresses() {
+        for (text, path) in [("unix:/run/a b.sock", "/run/a b.sock"), ("unix:///run/agent.sock", "/run/agent.sock")] {
+            assert!(matches!(endpoint(text), Ok(Endpoint::Unix(found)) if found.as_os_str() == path), "{text}");
+        }
+        assert!(matches!(endpoint("tcp://127.0.0.1:8081"), Ok(Endpoint::Tcp { port: 8081, .. })));
+        for text in ["unix://host/run/agent.sock", "unix:run/agent.sock", "tcp://localhost:1", "/run/agent.sock", ""] {
+            assert!(endpoint(text).is_err(), "{text}");
+        }
+    }
+}
