@@ -159,6 +159,8 @@ impl Agent {
                             }
                         });
                         if let Err(end) = alive.await {
+                            // It has lived for minutes.
+                            backoff.reset();
                             return end;
                         }
                         ask_at = clock.now().plus(SIGN_OF_LIFE);
