@@ -45,7 +45,7 @@ pub(super) async fn token(
             request
         }
         Err(refusal) => {
-            decision.refused(&refusal);
+            let refusal = exchange.refuse(refusal, &mut decision).await;
             return answer::refused(&refusal, decision.reference(), challenge.as_deref());
         }
     };
