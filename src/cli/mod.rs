@@ -5,6 +5,7 @@
 mod check;
 mod exit;
 mod help;
+#[cfg(feature = "world")]
 mod masked;
 mod output;
 mod serve;
