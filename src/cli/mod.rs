@@ -7,6 +7,7 @@ mod exit;
 mod explain;
 mod help;
 mod http;
+#[cfg(feature = "world")]
 mod masked;
 mod operator;
 mod output;

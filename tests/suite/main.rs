@@ -9,6 +9,7 @@
     reason = "a test may stop at the first surprise"
 )]
 
+mod documents;
 mod evidence;
 mod smoke;
 mod stage;
