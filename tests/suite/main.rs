@@ -9,6 +9,7 @@
     reason = "a test may stop at the first surprise"
 )]
 
+mod accepted;
 mod evidence;
 mod smoke;
 mod stage;
