@@ -10,6 +10,7 @@
 )]
 
 mod accepted;
+mod contract;
 mod evidence;
 mod smoke;
 mod stage;
