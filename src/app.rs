@@ -237,7 +237,7 @@ impl App {
                     tracing::warn!("{}", lints.render(false));
                 }
             }
-            Reloaded::Unchanged => {}
+            Reloaded::Unchanged => self.exchange.metrics().reload_settled(),
             Reloaded::Refused(report) => {
                 self.exchange.metrics().reloaded(false);
                 tracing::error!(

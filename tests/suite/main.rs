@@ -9,6 +9,8 @@
     reason = "a test may stop at the first surprise"
 )]
 
+mod accepted;
+mod contract;
 mod documents;
 mod evidence;
 mod smoke;
