@@ -10,5 +10,6 @@
 )]
 
 mod evidence;
+mod faults;
 mod smoke;
 mod stage;
