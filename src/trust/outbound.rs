@@ -115,9 +115,12 @@ impl Outbound {
     }
 }
 
-fn tls_fault<'a>(cause: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
-    let inside = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-    cause.downcast_ref().or_else(|| inside.and_then(|inner| inner.downcast_ref()))
+fn tls_fault<'a>(mut cause: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
+    // The source of an io::Error leaves out the error that it wraps, and here several wrap each other.
+    while let Some(wrapped) = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+        cause = wrapped;
+    }
+    cause.downcast_ref()
 }
 
 type Built = (Vec<u8>, reqwest::Client);
