@@ -8,7 +8,11 @@ mod bundles;
 mod cluster_keys;
 mod discovery;
 mod one_issuer;
+mod records;
 mod restarts;
+mod served;
+mod signals;
+mod two_processes;
 mod unknown_keys;
 
 use std::net::{IpAddr, SocketAddr};
