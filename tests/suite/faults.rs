@@ -4,6 +4,7 @@
 
 mod agent_gone;
 mod answers;
+mod assault;
 mod bundles;
 mod cluster_keys;
 mod discovery;
