@@ -8,6 +8,7 @@ mod assault;
 mod bundles;
 mod cluster_keys;
 mod discovery;
+mod files;
 mod one_issuer;
 mod records;
 mod restarts;
@@ -51,6 +52,12 @@ async fn within(seconds: u64, what: &str, mut condition: impl FnMut() -> bool) {
 /// Moves the clock to the next planned attempt of a source, and waits until that attempt has ended.
 async fn next_attempt(stage: &Stage, source: &str) {
     begin_attempt(stage, source).await.ended(stage, 5).await;
+}
+
+/// Moves the clock until a source has read its file after this moment: twice, as a read may have begun just before.
+async fn next_file(stage: &Stage, source: &str) {
+    next_attempt(stage, source).await;
+    next_attempt(stage, source).await;
 }
 
 /// Moves the clock to the next planned attempt of a source.

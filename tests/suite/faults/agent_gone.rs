@@ -166,8 +166,10 @@ async fn wap_05_wap_08_unavailable_is_asked_again_with_growing_waits() {
         let now = stage.world.agent().calls(Rpc::FetchJwtBundles);
         assert_eq!(now, calls + 1, "attempt {attempt}: one call a wait");
         calls = now;
-        within(10, "another attempt is planned", || status(&stage, "prod").next_attempt.is_some_and(|next| next > wait))
-            .await;
+        within(10, "another attempt is planned", || {
+            status(&stage, "prod").next_attempt.is_some_and(|next| next > wait)
+        })
+        .await;
     }
     granted(&stage).await;
     let last = status(&stage, "prod");

@@ -56,7 +56,8 @@ fn nested(depth: usize, closed: bool) -> Vec<u8> {
 
 /// Sends bodies 32 at a time and gives their statuses.
 async fn posts(town: &Town, process: &Process, bodies: Vec<String>) -> Vec<u16> {
-    let sent = futures_util::stream::iter(bodies).map(|body| async move { town.post(process, &body).await.unwrap().status });
+    let sent =
+        futures_util::stream::iter(bodies).map(|body| async move { town.post(process, &body).await.unwrap().status });
     sent.buffer_unordered(32).collect().await
 }
 
@@ -94,7 +95,7 @@ async fn assault(town: &Town, process: &Process, size: usize) {
             body.len()
         );
         assert_eq!(raw(process, chunked.into_bytes()).await, 413, "LIM-01, without a length");
-        let long = form(JWT_SPIFFE, &token(b"{\"alg\":\"ES256\"}", megabyte[..30 * 1024].as_bytes()));
+        let long = form(JWT_SPIFFE, &token(b"{\"alg\":\"ES256\"}", &megabyte.as_bytes()[..30 * 1024]));
         assert_eq!(raw(process, posted(FORM, &long)).await, 400, "LIM-02");
         let many: String = (0..500).map(|n| format!("x-{n}: y\r\n")).collect();
         assert_eq!(raw(process, posted(&many, "")).await, 431, "LIM-07: many fields");
@@ -143,8 +144,13 @@ async fn lim_01_lim_02_lim_07_jwk_13_an_assault_costs_neither_memory_nor_sources
     let (warm, asked, began) = (process.resident(), fetches(&town), SystemClock.now());
 
     let held = slow(&town, &process, 64).await;
-    assault(&town, &process, 1000).await;
-    assert!(held.len() == 64);
+    // Until the interval of JWK-13 is over, so that there is something to count.
+    let mut rounds = 0;
+    while rounds < 2 || fetches(&town) == asked {
+        assert!(rounds < 30, "no source was ever asked");
+        assault(&town, &process, 400).await;
+        rounds += 1;
+    }
     town.grants(&process).await;
     drop(held);
 
@@ -154,7 +160,7 @@ async fn lim_01_lim_02_lim_07_jwk_13_an_assault_costs_neither_memory_nor_sources
     assert!(now < warm + GROWTH, "resident memory grew from {warm} to {now} KiB");
     // One a source and 30 s, and the regular one that may fall into the time.
     let bound = 2 * (u64::try_from(took).unwrap() / 30 + 1) + 2;
-    assert!(fetched <= bound, "JWK-13: {fetched} fetches in {took} s, at most {bound}");
+    assert!((2..=bound).contains(&fetched), "JWK-13: {fetched} fetches in {took} s, at most {bound}");
     let errors = process.errors();
     assert!(!errors.contains("panicked") && !errors.contains("overflow"), "{errors}");
     let lost = process.metric("countersign_records_lost_total").await;

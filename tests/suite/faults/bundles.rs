@@ -7,7 +7,7 @@ use countersign::world::World;
 use countersign::world::keys::{Algorithm, NamedKey, SigningKey};
 use countersign::world::spiffe_agent::{Answer, PretendTrustDomain, Rpc};
 
-use super::{refused, shown, status, within};
+use super::{next_attempt, refused, shown, status, within};
 use crate::stage::{API, RESOURCES_AND_RULES, Stage, cluster_source, server_config, spiffe_source};
 
 /// The workload of the federated trust domain.
@@ -152,6 +152,48 @@ async fn wap_16_keys_for_x509_svids_verify_no_jwt_svid() {
     refused(&stage, &stage.exchange_svid(&forged).await, 400, "key_unknown").await;
     assert_eq!(status(&stage, "prod").skipped, before.skipped + 1, "counted");
     assert_eq!(stage.exchange_svid(&stage.svid()).await.status, 200, "the rest of the bundle is used");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wap_15_a_message_that_is_too_large_ends_the_stream_and_nothing_else() {
+    let stage = Stage::standard().await;
+    let agent = stage.world.agent();
+    // Over the 4 MiB of gRPC's default.
+    let large = format!("{{\"keys\":[],\"filler\":\"{}\"}}", "x".repeat(5 * 1024 * 1024));
+    agent.send_also("spiffe://large.example", Some(large.into_bytes()));
+    within(10, "it is noticed", || status(&stage, "prod").last_error.is_some()).await;
+    for _ in 0..5 {
+        next_attempt(&stage, "prod").await;
+        assert_eq!(stage.exchange_svid(&stage.svid()).await.status, 200, "last good keys serve");
+    }
+    agent.send_also("spiffe://large.example", None);
+    next_attempt(&stage, "prod").await;
+    within(10, "all is well again", || status(&stage, "prod").last_error.is_none()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wap_15_two_thousand_trust_domains_that_nobody_configured_cost_nothing() {
+    let stage = Stage::standard().await;
+    for n in 0..2000 {
+        stage.world.agent().send_also(&format!("spiffe://other-{n}.example"), Some(b"{\"keys\":[]}".to_vec()));
+    }
+    stage.world.trust_domain().rotate(Algorithm::ES256).unwrap();
+    within(10, "the stream has settled", || status(&stage, "prod").keys == 2).await;
+    let answer = stage.exchange_svid(&stage.svid()).await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bundle_of_another_trust_domain_that_cannot_be_read_takes_no_keys_away() {
+    let (stage, partner) = federated().await;
+    for spoiled in ["{\"keys\":[{\"kty\":\"EC\",\"crv\":\"P-256\"}]}", "no JSON", "{}"] {
+        partner.publish_raw(Some(spoiled.as_bytes().to_vec()));
+        within(10, "it is shown", || status(&stage, "partner").last_error.is_some()).await;
+        assert_eq!(stage.exchange_svid(&stage.svid()).await.status, 200, "{spoiled}");
+        assert_eq!(stage.exchange_svid(&partner_svid(&stage, &partner)).await.status, 200, "{spoiled}: JWK-15");
+        partner.publish_raw(None);
+        within(10, "all is well again", || status(&stage, "partner").last_error.is_none()).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -66,12 +66,8 @@ async fn k8s_09_one_key_in_two_files_is_refused_at_load_with_both_names() {
         )
     };
     let prod = crate::stage::spiffe_source(&stage.world);
-    let config = format!(
-        "{}{prod}{}{}{RESOURCES_AND_RULES}",
-        server_config(&stage.issuer),
-        source("north"),
-        source("south")
-    );
+    let config =
+        format!("{}{prod}{}{}{RESOURCES_AND_RULES}", server_config(&stage.issuer), source("north"), source("south"));
     let Reloaded::Refused(report) = stage.reconfigure(&config).await else { panic!("K8S-09: it was taken") };
     let text = report.render(false);
     assert!(text.contains("is in north and in south"), "both names: {text}");

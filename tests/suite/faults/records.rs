@@ -8,7 +8,7 @@ use countersign::config::Environment;
 use countersign::entropy::SystemEntropy;
 use futures_util::StreamExt;
 
-use super::{metric, within};
+use super::{metric, refused, within};
 use crate::stage::{Stage, client};
 
 const LOST: &str = "countersign_records_lost_total";
@@ -133,4 +133,34 @@ async fn the_end_does_not_wait_for_an_output_that_is_blocked_and_full() {
     let stopped = tokio::time::timeout(std::time::Duration::from_secs(10), stage.app.stop()).await;
     output.change(|state| state.held = false);
     assert!(stopped.is_ok(), "it waits at most five seconds for the output");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn aud_06_what_a_stranger_writes_stays_inside_its_field() {
+    let stage = Stage::standard().await;
+    let before = stage.records.lines().len();
+    let line = "x\n{\"ref\":\"AAAAAAAAAAAA\",\"outcome\":\"allow\"}\r\u{1b}[31m\u{202e}\u{0}";
+    let svid = stage.svid_forge().claim("sub", "spiffe://evil.example/a").claim("iss", line).sign().unwrap().token();
+    refused(&stage, &stage.exchange_svid(&svid).await, 400, "source_unknown").await;
+    let pod = stage.pod_forge("eu1").claim("iss", line).claim("sub", line).sign().unwrap().token();
+    refused(&stage, &stage.exchange_pod(&pod).await, 400, "source_unknown").await;
+    let answer = stage.token(&[("client_assertion_type", line), ("client_assertion", "a.b.c")]).await;
+    refused(&stage, &answer, 400, "assertion_type_unsupported").await;
+    let lines = stage.records.lines();
+    assert_eq!(lines.len(), before + 3, "one line a decision");
+    for record in &lines[before..] {
+        let text = record.to_string();
+        assert!(!text.contains("AAAAAAAAAAAA\",\"outcome"), "{text}");
+        let controls = |value: &str| value.chars().any(|c| c.is_control() || c == '\u{202e}');
+        each_text(record, &mut |value| assert!(!controls(value), "AUD-06: {value:?}"));
+    }
+}
+
+fn each_text(value: &serde_json::Value, see: &mut impl FnMut(&str)) {
+    match value {
+        serde_json::Value::String(text) => see(text),
+        serde_json::Value::Array(values) => values.iter().for_each(|value| each_text(value, see)),
+        serde_json::Value::Object(members) => members.values().for_each(|value| each_text(value, see)),
+        _ => {}
+    }
 }

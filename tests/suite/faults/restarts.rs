@@ -29,17 +29,18 @@ async fn everything_is_down(stage: &Stage) {
 async fn jwk_15_last_good_keys_outlive_a_restart_until_max_stale() {
     let mut stage = Stage::with(|world, issuer| {
         // For every source.
-        standard_config(world, issuer).replace("    spiffe:", "    max_stale: 2h\n    spiffe:").replace(
-            "    groups: [fleet]",
-            "    max_stale: 2h\n    groups: [fleet]",
-        )
+        standard_config(world, issuer)
+            .replace("    spiffe:", "    max_stale: 2h\n    spiffe:")
+            .replace("    groups: [fleet]", "    max_stale: 2h\n    groups: [fleet]")
     })
     .await;
     all_kept(&stage).await;
     everything_is_down(&stage).await;
     stage.restart().await;
-    within(10, "every source was tried", || stage.app.trust().status().iter().all(|source| source.refreshes_failed > 0))
-        .await;
+    within(10, "every source was tried", || {
+        stage.app.trust().status().iter().all(|source| source.refreshes_failed > 0)
+    })
+    .await;
     stage.app.ready().await;
     assert_eq!(stage.exchange_svid(&stage.svid()).await.status, 200);
     assert_eq!(stage.exchange_pod(&stage.pod_token("eu1")).await.status, 200);
@@ -93,8 +94,10 @@ async fn keys_of_another_place_are_never_taken_for_ours() {
     std::fs::write(keys.join("eu1.json"), &whole[..whole.len() / 2]).unwrap();
     std::fs::write(keys.join("edge-2.json"), &whole).unwrap();
     stage.restart().await;
-    within(10, "every source was tried", || stage.app.trust().status().iter().all(|source| source.refreshes_failed > 0))
-        .await;
+    within(10, "every source was tried", || {
+        stage.app.trust().status().iter().all(|source| source.refreshes_failed > 0)
+    })
+    .await;
     refused(&stage, &stage.exchange_svid(&stage.svid()).await, 503, "keys_unreachable").await;
     for cluster in ["eu1", "edge-2"] {
         refused(&stage, &stage.exchange_pod(&stage.pod_token(cluster)).await, 503, "keys_unreachable").await;

@@ -67,7 +67,8 @@ async fn sighup_reads_the_configuration_and_what_it_names_again() {
     assert_eq!(answer.status, 200, "a bad one never replaces a good one: {}", answer.text);
     // A good one is taken.
     std::fs::write(town.directory.path().join("south.json"), town.cluster("edge-2").jwks().to_string()).unwrap();
-    std::fs::write(&path, text.replace("scopes: [read, write], lifetime: 5m", "scopes: [read, write], lifetime: 2m")).unwrap();
+    std::fs::write(&path, text.replace("scopes: [read, write], lifetime: 5m", "scopes: [read, write], lifetime: 2m"))
+        .unwrap();
     process.signal("HUP");
     metric_becomes(&process, "countersign_config_reload_failed", 0.0).await;
     let answer = town.exchange_svid(&process, &town.svid()).await.unwrap();

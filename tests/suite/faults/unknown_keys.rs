@@ -90,7 +90,8 @@ async fn sca_26_an_unknown_issuer_causes_no_request_at_all() {
     };
     let before = count();
     let evil = format!("https://{}", nobody.address);
-    let pods = |n: usize| stage.pod_forge("eu1").claim("iss", format!("{evil}/{n}")).unsigned().with_signature(&[7; 64]);
+    let pods =
+        |n: usize| stage.pod_forge("eu1").claim("iss", format!("{evil}/{n}")).unsigned().with_signature(&[7; 64]);
     let answers = flood(&stage, JWT_BEARER, (0..500).map(|n| pods(n).token()).collect()).await;
     assert_eq!(by_status(&answers), BTreeMap::from([((400, "invalid_client".to_owned()), 500)]));
     refused(&stage, &answers[0], 400, "source_unknown").await;
