@@ -13,5 +13,6 @@ mod accepted;
 mod contract;
 mod documents;
 mod evidence;
+mod faults;
 mod smoke;
 mod stage;
