@@ -4,11 +4,12 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { errors } from 'jose'
 import { ClientError, ResponseBodyError } from 'openid-client'
-import { connect, tokenFor } from './orders_client.js'
+import { connect, JWT_BEARER, JWT_SPIFFE, tokenFor } from './orders_client.js'
 import { verifier } from './orders_server.js'
 
-const { ISSUER, POD_TOKEN_FILE, CLUSTER_NAME } = process.env
+const { ISSUER, POD_TOKEN_FILE, JWT_SVID_FILE, CLUSTER_NAME } = process.env
 const [ORDERS, LEGACY] = ['https://orders.example', 'https://legacy.example']
+const SPIFFE_ID = 'spiffe://prod.example/ns/shop/sa/api'
 const IDENTITY = `spiffe://id.example/k8s/${CLUSTER_NAME}/ns/shop/sa/api`
 let [passed, failed] = [0, 0]
 
@@ -42,6 +43,12 @@ check('its scope is what the answer said', claims.scope === 'read write' && answ
 check('a changed signature is refused', (await raised(orders(changed(token)))) instanceof errors.JWSSignatureVerificationFailed)
 const invoices = await verifier(ISSUER, 'https://invoices.example')
 check('a resource server with another audience refuses it', (await raised(invoices(token)))?.claim === 'aud')
+
+const spiffe = await connect(ISSUER, SPIFFE_ID, JWT_SVID_FILE, { kind: JWT_SPIFFE, http: true })
+const claimsOfSvid = await orders((await tokenFor(spiffe, ORDERS)).access_token)
+check('openid-client gets a token with a JWT-SVID', claimsOfSvid.sub === SPIFFE_ID && claimsOfSvid.kind === 'jwt_svid')
+const wrong = await connect(ISSUER, SPIFFE_ID, JWT_SVID_FILE, { kind: JWT_BEARER, http: true })
+check('a JWT-SVID that is sent as jwt-bearer is refused', (await raised(tokenFor(wrong, ORDERS)))?.error === 'invalid_client')
 
 const old = (await tokenFor(client, LEGACY)).access_token
 const legacy = await verifier(ISSUER, LEGACY, { typ: 'JWT', algorithm: 'RS256' })

@@ -1,13 +1,14 @@
-// A client: an access token for one resource, with the token file that a pod has, by openid-client.
+// A client: an access token for one resource, with the token file that a workload has, by openid-client.
 import { readFileSync } from 'node:fs'
 import * as oauth from 'openid-client'
 
-const JWT_BEARER = 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer'
+export const JWT_BEARER = 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer' // a pod's token
+export const JWT_SPIFFE = 'urn:ietf:params:oauth:client-assertion-type:jwt-spiffe' // a JWT-SVID
 
 // `http` only for an issuer on loopback.
-export async function connect(issuer, identity, tokenFile, { http = false, algorithm = 'oauth2' } = {}) {
+export async function connect(issuer, identity, tokenFile, { kind = JWT_BEARER, http = false, algorithm = 'oauth2' } = {}) {
   const assertion = (server, client, body) => {
-    body.set('client_assertion_type', JWT_BEARER)
+    body.set('client_assertion_type', kind)
     body.set('client_assertion', readFileSync(tokenFile, 'utf8'))
   }
   const execute = http ? [oauth.allowInsecureRequests] : []

@@ -9,12 +9,13 @@ import tempfile
 import jwt
 import requests
 from authlib.integrations.base_client import OAuthError
+from authlib.oauth2.rfc6750.errors import InsufficientScopeError, InvalidTokenError
 
 import orders_client
 import orders_server
 
 ISSUER = os.environ["ISSUER"]
-POD_TOKEN_FILE = os.environ["POD_TOKEN_FILE"]
+POD_TOKEN_FILE, JWT_SVID_FILE = os.environ["POD_TOKEN_FILE"], os.environ["JWT_SVID_FILE"]
 ORDERS, LEGACY = "https://orders.example", "https://legacy.example"
 IDENTITY = f"spiffe://id.example/k8s/{os.environ['CLUSTER_NAME']}/ns/shop/sa/api"
 passed = failed = 0
@@ -63,6 +64,21 @@ invoices = orders_server.Verifier(metadata, "https://invoices.example")
 check("a resource server with another audience refuses it", raised(jwt.InvalidAudienceError, invoices.verify, token))
 other = orders_server.Verifier({**metadata, "issuer": "https://id.example"}, ORDERS)
 check("a resource server of another issuer refuses it", raised(jwt.InvalidIssuerError, other.verify, token))
+
+validator = orders_server.AuthlibValidator(metadata, ORDERS)
+caller = validator.authenticate_token(token)
+validator.validate_token(caller, ["read"], None)
+check("Authlib's RFC 9068 validator takes it", caller["sub"] == IDENTITY)
+check("and refuses a changed signature", raised(InvalidTokenError, validator.authenticate_token, changed(token)))
+check("and a scope that was not granted", raised(InsufficientScopeError, validator.validate_token, caller, ["admin"], None))
+others = orders_server.AuthlibValidator(metadata, "https://invoices.example")
+check("and another audience", raised(InvalidTokenError, others.validate_token, others.authenticate_token(token), ["read"], None))
+
+spiffe = orders_client.session(metadata, JWT_SVID_FILE, ORDERS, orders_client.JWT_SPIFFE)
+claims_of_svid = orders.verify(spiffe.fetch_token()["access_token"])
+check("Authlib gets a token with a JWT-SVID", claims_of_svid["sub"] == "spiffe://prod.example/ns/shop/sa/api")
+wrong = orders_client.session(metadata, JWT_SVID_FILE, ORDERS, orders_client.JWT_BEARER)
+check("a JWT-SVID that is sent as jwt-bearer is refused", raised(OAuthError, wrong.fetch_token))
 
 old = orders_client.session(metadata, POD_TOKEN_FILE, LEGACY).fetch_token()["access_token"]
 legacy = orders_server.Verifier(metadata, LEGACY)

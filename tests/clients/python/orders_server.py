@@ -1,6 +1,9 @@
-"""A resource server: who is calling, by PyJWT."""
+"""A resource server: who is calling, by PyJWT; and the same by Authlib."""
 
 import jwt
+import requests
+from authlib.oauth2.rfc9068 import JWTBearerTokenValidator
+from joserfc.jwk import KeySet
 
 
 class Verifier:
@@ -21,3 +24,14 @@ class Verifier:
         if decoded["header"]["typ"].lower() != typ.lower():
             raise jwt.InvalidTokenError("not an access token")
         return decoded["payload"]
+
+
+class AuthlibValidator(JWTBearerTokenValidator):
+    """For Authlib's ResourceProtector. Keep the key set for at most the max-age of its answer."""
+
+    def __init__(self, metadata, audience):
+        super().__init__(metadata["issuer"], audience)
+        self.jwks_uri = metadata["jwks_uri"]
+
+    def get_jwks(self):
+        return KeySet.import_key_set(requests.get(self.jwks_uri, timeout=10).json())

@@ -31,7 +31,7 @@ final class Check {
         var openid = raised(() -> OIDCProviderMetadata.resolve(new Issuer(ISSUER)));
         check("and by OpenID Connect Discovery", openid == null, openid);
 
-        var client = new OrdersClient(metadata, POD_TOKEN_FILE);
+        var client = new OrdersClient(metadata, POD_TOKEN_FILE, false);
         var answer = client.request(ORDERS).toSuccessResponse();
         var token = answer.getTokens().getBearerAccessToken();
         check("it gets a token with the pod's file as assertion", token != null && token.getLifetime() > 60);
@@ -40,6 +40,7 @@ final class Check {
         var old = client.request(LEGACY).toSuccessResponse().getTokens().getBearerAccessToken().getValue();
         nimbus(metadata, token.getValue(), token.getScope().toString(), old);
         spring(metadata, token.getValue(), old);
+        spiffe(metadata);
         refusals(metadata);
 
         System.out.println(passed + " passed, " + failed + " failed");
@@ -79,11 +80,21 @@ final class Check {
         check("and another audience", raised(() -> others.decode(token)) instanceof JwtValidationException);
     }
 
+    private static void spiffe(AuthorizationServerMetadata metadata) throws Exception {
+        var file = Path.of(System.getenv("JWT_SVID_FILE"));
+        var token = new OrdersClient(metadata, file, true).request(ORDERS).toSuccessResponse().getTokens().getBearerAccessToken();
+        var claims = new OrdersServer(metadata, ORDERS, "at+jwt", JWSAlgorithm.ES256).verify(token.getValue());
+        check("the Nimbus SDK gets a token with a JWT-SVID",
+                claims.getSubject().equals("spiffe://prod.example/ns/shop/sa/api") && claims.getStringClaim("kind").equals("jwt_svid"));
+        var wrong = raised(() -> new OrdersClient(metadata, file, false).request(ORDERS).toSuccessResponse());
+        check("and its PrivateKeyJWT takes none, for it has no iss", wrong instanceof IllegalArgumentException, wrong);
+    }
+
     private static void refusals(AuthorizationServerMetadata metadata) throws Exception {
         var file = Files.createTempFile("countersign-java.", ".token");
         try {
             Files.writeString(file, changed(Files.readString(POD_TOKEN_FILE)));
-            var client = new OrdersClient(metadata, file);
+            var client = new OrdersClient(metadata, file, false);
             var refused = client.request(ORDERS).toErrorResponse().getErrorObject();
             check("a refusal is the SDK's error response, with reference",
                     refused.getCode().equals("invalid_client") && refused.getDescription().contains(" ref "));

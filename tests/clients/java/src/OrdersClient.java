@@ -11,19 +11,23 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 
-/** A client: an access token for one resource, with the token file that a pod has, by the Nimbus OAuth 2.0 SDK. */
+/** A client: an access token for one resource, with the token file that a workload has, by the Nimbus OAuth 2.0 SDK. */
 final class OrdersClient {
     private final AuthorizationServerMetadata metadata;
     private final Path tokenFile;
+    private final boolean spiffe;
 
-    OrdersClient(AuthorizationServerMetadata metadata, Path tokenFile) {
+    /** With `spiffe` the file has a JWT-SVID, else a pod's token. */
+    OrdersClient(AuthorizationServerMetadata metadata, Path tokenFile, boolean spiffe) {
         this.metadata = metadata;
         this.tokenFile = tokenFile;
+        this.spiffe = spiffe;
     }
 
     /** The file is read for each request: the platform replaces it. */
     TokenResponse request(String resource) throws IOException, ParseException, java.text.ParseException {
-        var assertion = new PrivateKeyJWT(SignedJWT.parse(Files.readString(tokenFile)));
+        var token = SignedJWT.parse(Files.readString(tokenFile));
+        var assertion = spiffe ? new SpiffeJwt(token) : new PrivateKeyJWT(token);
         var request = new TokenRequest(
                 metadata.getTokenEndpointURI(), assertion, new ClientCredentialsGrant(), null, List.of(URI.create(resource)), null);
         return TokenResponse.parse(request.toHTTPRequest().send());
