@@ -5,6 +5,7 @@
 mod check;
 mod credential;
 mod decode;
+mod doctor;
 mod exit;
 mod explain;
 mod help;
@@ -47,6 +48,7 @@ enum Command {
     Token(token::Token),
     Decode(decode::Decode),
     Explain(explain::Explain),
+    Doctor(doctor::Doctor),
     Status(status::Status),
     Help(help::Help),
 }
@@ -78,6 +80,7 @@ pub fn run() -> ExitCode {
         Command::Token(token) => token.run(),
         Command::Decode(decode) => decode.run(),
         Command::Explain(explain) => explain.run(),
+        Command::Doctor(doctor) => doctor.run(),
         Command::Status(status) => status.run(),
         Command::Help(help) => help.run(),
     };

@@ -75,27 +75,30 @@ impl Policy {
         let found = self.resources.iter().find(|resource| target.names(resource));
         found.cloned().ok_or_else(|| {
             let asked = quoted(target.text());
-            let near = self.nearest_resource(target.text());
-            let note = near.map_or_else(
-                || format!("no resource has the name or audience {asked}"),
-                |near| format!("no resource has the name or audience {asked}; nearest is {near}"),
-            );
-            Refusal::denied(
-                Denied::TargetDenied,
-                format!("{asked} is not a target here; values are compared exactly."),
-                note,
-            )
+            let sentence = format!("{asked} is not a target here; values are compared exactly.");
+            let note = format!("no resource has the name or audience {asked}");
+            let known: Vec<&str> = self.resources().map(|resource| resource.audience.as_str()).collect();
+            let refusal = Refusal::denied(Denied::TargetDenied, sentence, note);
+            match self.nearest_resource(target.text()) {
+                Some(near) => refusal
+                    .comparing(asked, quoted(near.settings.audience.as_str()))
+                    .mended_by(format!("ask for {}", near.settings.name)),
+                None => {
+                    refusal.comparing(asked, known.join(" or ")).mended_by("ask for one of these, or add a resource")
+                }
+            }
         })
     }
 
-    fn nearest_resource(&self, asked: &str) -> Option<&str> {
+    fn nearest_resource(&self, asked: &str) -> Option<&Resource> {
         let fold = |text: &str| text.to_lowercase().trim_end_matches('/').to_owned();
         let asked = fold(asked);
-        self.resources.iter().find_map(|resource| {
-            let (name, audience) = (resource.settings.name.as_str(), resource.settings.audience.as_str());
-            let near = fold(audience) == asked || is_close(name, &asked);
-            near.then_some(name)
-        })
+        let near = |resource: &&Arc<Resource>| {
+            let settings = &resource.settings;
+            let audience = fold(settings.audience.as_str());
+            audience == asked || is_close(&audience, &asked) || is_close(settings.name.as_str(), &asked)
+        };
+        self.resources.iter().find(near).map(Arc::as_ref)
     }
 
     /// Says who to ask, and to the operator which rule came nearest.

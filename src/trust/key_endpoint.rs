@@ -9,6 +9,7 @@ use url::Url;
 use super::Endpoint;
 use super::origin::Origin;
 use super::outbound::Outbound;
+use crate::clock::Timestamp;
 use crate::jose::{KeyPurpose, KeySet, parse_object};
 use crate::reason::quoted;
 
@@ -42,6 +43,11 @@ impl KeyEndpoint {
             Origin::WorkloadApi { .. } | Origin::File { .. } => return None,
         };
         Some(Self { way, outbound: Outbound::new(endpoint.clone()) })
+    }
+
+    /// What the other side's clock said in its last answer.
+    pub(super) const fn date(&self) -> Option<Timestamp> {
+        self.outbound.date()
     }
 
     /// # Errors

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{ACCEPT, AUTHORIZATION, LOCATION};
+use http::header::{ACCEPT, AUTHORIZATION, DATE, LOCATION};
 use http::{HeaderValue, StatusCode};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -17,6 +17,7 @@ use zeroize::Zeroize;
 
 use super::Endpoint;
 use super::key_file::read_bounded;
+use crate::clock::Timestamp;
 use crate::reason::quoted;
 
 /// Everything together: name, connection, TLS, headers and the last byte of the body.
@@ -33,11 +34,18 @@ pub(super) struct Outbound {
     endpoint: Endpoint,
     /// The client, and the authorities it was built with.
     built: Option<Built>,
+    /// The `Date` of the last answer.
+    date: Option<Timestamp>,
 }
 
 impl Outbound {
     pub(super) const fn new(endpoint: Endpoint) -> Self {
-        Self { endpoint, built: None }
+        Self { endpoint, built: None, date: None }
+    }
+
+    /// What the other side's clock said in its last answer (RFC 9110 §6.6.1), in whole seconds.
+    pub(super) const fn date(&self) -> Option<Timestamp> {
+        self.date
     }
 
     /// The body of a GET. Our bearer token goes to the configured origin alone.
@@ -62,6 +70,7 @@ impl Outbound {
             }
         };
         let mut response = request.send().await.map_err(|error| fault(self.sentence(&error)))?;
+        self.date = response.headers().get(DATE).and_then(date_of);
         if response.status() != StatusCode::OK {
             return Err(fault(refusal(response.status(), response.headers().get(LOCATION), ours)));
         }
@@ -124,6 +133,12 @@ impl Outbound {
 }
 
 /// An `io::Error` hides what it wraps from `source`, and connectors wrap one in another.
+fn date_of(value: &HeaderValue) -> Option<Timestamp> {
+    let date = httpdate::parse_http_date(value.to_str().ok()?).ok()?;
+    let since = date.duration_since(std::time::UNIX_EPOCH).ok()?;
+    i64::try_from(since.as_secs()).ok().map(Timestamp::from_seconds)
+}
+
 fn tls_fault<'a>(cause: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
     let mut cause = cause;
     while let Some(inner) = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {

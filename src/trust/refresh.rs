@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::backoff::{Backoff, about};
 use super::engine::Shared;
 use super::key_endpoint::KeyEndpoint;
-use super::source::{Confirmed, SourceKeys};
+use super::source::{Confirmed, SourceKeys, locked};
 use crate::clock::Lifetime;
 
 /// SPIFFE's own default, and well below the time that platforms publish a key before its first use.
@@ -32,6 +32,9 @@ pub(super) async fn run(keys: Arc<SourceKeys>, shared: Arc<Shared>) {
             outcome = endpoint.fetch() => outcome,
         };
         drop(place);
+        if let Some(theirs) = endpoint.date() {
+            locked(&keys.tally).skew_seconds = Some(theirs.seconds() - shared.clock.now().seconds());
+        }
         let wait = match outcome {
             Ok(set) => {
                 // No later than the answer was made: counted from the question.

@@ -96,6 +96,7 @@ impl TrustedSource {
             collisions: held.as_ref().map(|held| held.collisions.clone()).unwrap_or_default(),
             usable_until: now.as_ref().map(|now| now.confirmed_at.plus(self.settings.max_stale)),
             confirmed_at: now.map(|now| now.confirmed_at),
+            skew_seconds: tally.skew_seconds,
             last_attempt: tally.last_attempt,
             last_error: self.keys.trouble.load().as_ref().map(|why| why.as_ref().clone()),
             next_attempt: tally.next_attempt,

@@ -23,6 +23,8 @@ pub struct SourceStatus {
     pub confirmed_at: Option<Timestamp>,
     /// Until when the keys may be used, if they are not confirmed again.
     pub usable_until: Option<Timestamp>,
+    /// How far its clock is ahead of ours in seconds, by the `Date` of its last answer; behind is negative.
+    pub skew_seconds: Option<i64>,
     /// When the last attempt began.
     pub last_attempt: Option<Timestamp>,
     /// What is wrong at this moment, in a sentence. `None`: nothing.
@@ -51,6 +53,7 @@ pub struct Collision {
 /// Counters and times of one source.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Tally {
+    pub(super) skew_seconds: Option<i64>,
     pub(super) last_attempt: Option<Timestamp>,
     pub(super) next_attempt: Option<Timestamp>,
     pub(super) ok: u64,

@@ -1,0 +1,228 @@
+//! `countersign doctor`: does it work from where the service runs, and what has to be pasted where.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use super::output::{aside, line, runtime};
+use super::{Exit, Format, serve};
+use crate::clock::SystemClock;
+use crate::config::{self, Configuration};
+use crate::entropy::SystemEntropy;
+use crate::trust::{KubernetesKeys, SourceKind, SourceSettings, SourceStatus, SpiffeKeys, Trust};
+
+/// How long sources are waited for: one whole attempt.
+const PATIENCE: Duration = Duration::from_secs(12);
+
+/// A clock that differs by more than this makes fresh tokens look as if they came from the future.
+const MOST_SKEW: i64 = 20;
+
+/// Check from this machine what the service needs, and print what to paste.
+///
+/// Reads the configuration, asks each source for its keys as the service would (the same code, a folder of its own), compares clocks,
+/// and looks at our own files. Changes nothing. Run it where the service runs: what counts is what can be reached from there.
+#[derive(Debug, Args)]
+pub(super) struct Doctor {
+    /// The configuration file
+    #[arg(long)]
+    config: PathBuf,
+    /// How to print the result
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Format,
+}
+
+/// One thing that was looked at.
+struct Finding {
+    what: String,
+    well: bool,
+    text: String,
+    paste: Option<String>,
+}
+
+impl Finding {
+    fn well(what: &str, text: String) -> Self {
+        Self { what: what.to_owned(), well: true, text, paste: None }
+    }
+
+    fn ill(what: &str, text: String, paste: Option<String>) -> Self {
+        Self { what: what.to_owned(), well: false, text, paste }
+    }
+}
+
+impl Doctor {
+    pub(super) fn run(self) -> Exit {
+        let configuration = match config::load(&self.config, &serve::environment()) {
+            Ok(loaded) => loaded.configuration,
+            Err(report) => {
+                aside(report.render(super::output::colors()));
+                aside(format!("\ncountersign doctor: the configuration is refused, {} problem(s)", report.problems()));
+                return Exit::Problem;
+            }
+        };
+        let status = match runtime() {
+            Ok(runtime) => runtime.block_on(ask_sources(&configuration)),
+            Err(error) => Err(error),
+        };
+        let status = match status {
+            Ok(status) => status,
+            Err(error) => {
+                aside(format!("countersign doctor: {error:#}"));
+                return Exit::Problem;
+            }
+        };
+        let mut findings = own_files(&configuration);
+        for settings in &configuration.sources {
+            let found = status.iter().find(|status| status.name == settings.name);
+            findings.extend(found.map(|status| of_source(settings, status, &configuration)).unwrap_or_default());
+        }
+        let well = findings.iter().all(|finding| finding.well);
+        match self.output {
+            Format::Json => {
+                let findings: Vec<_> = findings
+                    .iter()
+                    .map(|one| json!({ "what": one.what, "well": one.well, "text": one.text, "paste": one.paste }))
+                    .collect();
+                line(json!({ "well": well, "findings": findings }).to_string());
+            }
+            Format::Text => tell(&findings, &configuration),
+        }
+        if well { Exit::Ok } else { Exit::Problem }
+    }
+}
+
+/// The service's own engine, with a folder of its own.
+async fn ask_sources(configuration: &Configuration) -> anyhow::Result<Vec<SourceStatus>> {
+    let folder = std::env::temp_dir().join(format!("countersign-doctor-{}", std::process::id()));
+    let cancel = CancellationToken::new();
+    let trust = Trust::new(folder.clone(), Arc::new(SystemClock), Arc::new(SystemEntropy), cancel.clone());
+    let view = trust.apply(&configuration.sources);
+    let _ = tokio::time::timeout(PATIENCE, trust.first_attempts()).await;
+    let status = trust.status();
+    drop(view);
+    cancel.cancel();
+    trust.ended().await;
+    let _ = std::fs::remove_dir_all(&folder);
+    Ok(status)
+}
+
+fn own_files(configuration: &Configuration) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let readable = |what: &str, path: &Path| match std::fs::File::open(path) {
+        Ok(_) => Finding::well(what, path.display().to_string()),
+        Err(error) => Finding::ill(what, format!("{}: {error}", path.display()), None),
+    };
+    if let Some(tls) = &configuration.listen.tls {
+        findings.push(readable("certificate", &tls.certificate));
+        findings.push(readable("private key", &tls.key));
+    }
+    let state = &configuration.state.directory;
+    findings.push(match std::fs::metadata(state) {
+        Ok(about) if about.is_dir() => Finding::well("state", state.display().to_string()),
+        Ok(_) => Finding::ill("state", format!("{} is no folder", state.display()), None),
+        Err(_) => Finding::well("state", format!("{} will be made at the first start", state.display())),
+    });
+    findings
+}
+
+fn of_source(settings: &SourceSettings, status: &SourceStatus, configuration: &Configuration) -> Vec<Finding> {
+    let name = settings.name.as_str();
+    let mut findings = Vec::new();
+    match &status.last_error {
+        Some(why) => findings.push(Finding::ill(name, why.clone(), cure(settings, why))),
+        None if status.keys == 0 && status.confirmed_at.is_none() => {
+            findings.push(Finding::ill(name, format!("no answer within {} s", PATIENCE.as_secs()), None));
+        }
+        None if status.keys == 0 => {
+            let text = "it was reached and shows no usable key: everything by it is refused".to_owned();
+            findings.push(Finding::ill(name, text, None));
+        }
+        None => findings.push(Finding::well(name, format!("{} key(s) by {}", status.keys, origin(settings)))),
+    }
+    if status.skipped > 0 {
+        findings.push(Finding::well(name, format!("{} key(s) of an unknown kind are passed over", status.skipped)));
+    }
+    for collision in &status.collisions {
+        let text =
+            format!("key {} is also a key of {}: only one of them can have it", collision.thumbprint, collision.holder);
+        findings.push(Finding::ill(name, text, None));
+    }
+    if let Some(skew) = status.skew_seconds {
+        findings.push(match skew.abs() <= MOST_SKEW {
+            true => Finding::well(name, format!("its clock and ours agree within {} s", skew.abs() + 1)),
+            false => Finding::ill(name, format!("its clock is {skew} s ahead of ours: one of the two is wrong"), None),
+        });
+    }
+    if let Some(audiences) = &settings.audiences {
+        let taken: Vec<&str> = audiences.iter().map(String::as_str).collect();
+        let text = format!("its tokens are made for {} and not for {}", taken.join(" or "), configuration.issuer);
+        findings.push(Finding::well(name, text));
+    }
+    findings
+}
+
+fn origin(settings: &SourceSettings) -> String {
+    match &settings.kind {
+        SourceKind::Spiffe { keys: SpiffeKeys::WorkloadApi(endpoint), .. } => format!("the Workload API at {endpoint}"),
+        SourceKind::Spiffe { keys: SpiffeKeys::BundleFile(file), .. } => format!("the bundle {}", file.display()),
+        SourceKind::Kubernetes { keys: KubernetesKeys::File(file), .. } => format!("the file {}", file.display()),
+        SourceKind::Kubernetes {
+            keys:
+                KubernetesKeys::Url(endpoint) | KubernetesKeys::Discovery(endpoint) | KubernetesKeys::ApiServer(endpoint),
+            ..
+        } => endpoint.url.to_string(),
+    }
+}
+
+/// What to paste where, for the failures that everybody meets once.
+fn cure(settings: &SourceSettings, why: &str) -> Option<String> {
+    if why.contains("PERMISSION_DENIED") || why.contains("No identity issued") {
+        let SourceKind::Spiffe { trust_domain, .. } = &settings.kind else { return None };
+        return Some(format!(
+            "spire-server entry create -spiffeID spiffe://{trust_domain}/countersign -parentID <the agent's ID> \\\n  -selector unix:user:countersign      # or k8s:ns:countersign -selector k8s:sa:countersign"
+        ));
+    }
+    if why.contains("anonymous discovery is off") {
+        return Some(
+            "kubectl create clusterrolebinding countersign-discovery --clusterrole=system:service-account-issuer-discovery \\\n  \
+             --serviceaccount=countersign:countersign      # and give the source that account's token: `token: /path`"
+                .to_owned(),
+        );
+    }
+    if why.contains("our token's account may not read this") {
+        return Some(
+            "kubectl create clusterrolebinding countersign-discovery --clusterrole=system:service-account-issuer-discovery \\\n  \
+             --serviceaccount=countersign:countersign"
+                .to_owned(),
+        );
+    }
+    None
+}
+
+fn tell(findings: &[Finding], configuration: &Configuration) {
+    for finding in findings {
+        line(format!("{} {:<14} {}", if finding.well { "✓" } else { "✗" }, finding.what, finding.text));
+        if let Some(paste) = &finding.paste {
+            line(format!("  {:<14} paste: {}", "", paste.replace('\n', &format!("\n  {:<21}", ""))));
+        }
+    }
+    let kubernetes = configuration.sources.iter().any(|source| matches!(source.kind, SourceKind::Kubernetes { .. }));
+    let spiffe = configuration.sources.iter().any(|source| matches!(source.kind, SourceKind::Spiffe { .. }));
+    line("\nWhat callers need");
+    if kubernetes {
+        line(format!(
+            "\n  a pod, in its volumes:\n
+    - name: countersign
+      projected:
+        sources:
+          - serviceAccountToken: {{ path: token, audience: \"{}\", expirationSeconds: 3600 }}",
+            configuration.issuer
+        ));
+    }
+    if spiffe {
+        line(format!("\n  a SPIFFE workload: a JWT-SVID with the audience {} (FetchJWTSVID)", configuration.issuer));
+    }
+}
