@@ -9,6 +9,7 @@
     reason = "a test may stop at the first surprise"
 )]
 
+mod cases;
 mod evidence;
 mod smoke;
 mod stage;
