@@ -11,5 +11,6 @@
 
 mod cases;
 mod evidence;
+mod requirements;
 mod smoke;
 mod stage;

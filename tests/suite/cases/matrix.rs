@@ -12,7 +12,7 @@ use countersign::world::keys::Algorithm;
 use super::ground::{Ground, PARTNER};
 use super::keyring::{es256, rsa};
 use super::request::Request;
-use super::run::{CLIENT, CLIENT_401, GRANT, check};
+use super::run::{CLIENT, CLIENT_401, GRANT, check, shown};
 use crate::stage::{API, ORDERS};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -28,7 +28,7 @@ async fn no_token_passes_for_another_bcj_09() {
             let (request, wire) = put(&ground, place, token);
             let answer = request.send(&ground.client, ground.issuer()).await;
             let faults = check(&ground, reason, wire, &answer).await;
-            wrong.extend(faults.into_iter().map(|fault| format!("{cell} ({what}): {fault}: {}", answer.text)));
+            wrong.extend(faults.into_iter().map(|fault| format!("{cell} ({what}): {fault}: {}", shown(&answer))));
         }
     }
     ground.good_ones_are_granted("after").await;
