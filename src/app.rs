@@ -16,11 +16,12 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::{Clock, Lifetime};
 use crate::config::{self, Configuration, Environment, Loaded, Report};
 use crate::entropy::Entropy;
-use crate::exchange::{Exchange, Generation, GenerationId, Recorder, References};
+use crate::exchange::{Exchange, Generation, GenerationId, RecordOutputs, Recorder, References};
 use crate::issue::{Issuer, KeyRing};
 use crate::jose::Algorithm;
 use crate::lifecycle::{Drain, Drained, Readiness};
 use crate::policy::{Policy, PolicyInput};
+use crate::store::Journal;
 use crate::telemetry::Metrics;
 use crate::trust::Trust;
 use crate::wire::http::{AdminState, admin_router, public_router};
@@ -119,13 +120,17 @@ impl App {
 
         let references = References::new(Arc::clone(&entropy));
         let metrics = Metrics::new(references.replica());
-        let recorder = recorder(records, &configuration, &metrics)?;
+        let recorder = recorder(records, &configuration, &metrics).await?;
         let ring = open_ring(&configuration, &clock).await?;
         tokio::spawn(Arc::clone(&ring).watch(Arc::clone(&clock), background.clone()));
         signing_ready.release();
 
-        let trust =
-            Trust::new(configuration.state.clone(), Arc::clone(&clock), Arc::clone(&entropy), background.clone());
+        let trust = Trust::new(
+            configuration.state.directory.clone(),
+            Arc::clone(&clock),
+            Arc::clone(&entropy),
+            background.clone(),
+        );
         let generation = generation(&configuration, &trust)?;
         let issuer = Issuer::new(Arc::clone(&ring), Arc::clone(&entropy));
         tracing::info!(
@@ -286,13 +291,26 @@ async fn load(path: &Path, environment: &Environment) -> anyhow::Result<Result<L
     tokio::task::spawn_blocking(move || config::load(&path, &environment)).await.context("reading the configuration")
 }
 
-fn recorder(records: Records, configuration: &Configuration, metrics: &Metrics) -> anyhow::Result<Recorder> {
-    let output: Box<dyn Write + Send> = match records {
-        Records::Writer(writer) => writer,
-        Records::Stdout if configuration.audit_stdout => Box::new(std::io::stdout()),
-        Records::Stdout => return Ok(Recorder::none(metrics.clone())),
+/// Decision records go to their lines, and to the journal that `explain` reads.
+async fn recorder(records: Records, configuration: &Configuration, metrics: &Metrics) -> anyhow::Result<Recorder> {
+    let lines: Option<Box<dyn Write + Send>> = match records {
+        Records::Writer(writer) => Some(writer),
+        Records::Stdout => configuration.audit.stdout.then(|| -> Box<dyn Write + Send> { Box::new(std::io::stdout()) }),
     };
-    Recorder::to(output, metrics.clone()).context("starting the writer of decision records")
+    let (directory, limit) = (configuration.state.directory.join("decisions"), configuration.state.decisions);
+    let opened =
+        tokio::task::spawn_blocking(move || Journal::open(&directory, limit)).await.context("opening the journal")?;
+    let required = configuration.audit.required;
+    let journal = match opened {
+        Ok(journal) => Some(journal),
+        Err(error) if required => return Err(error).context("audit: required needs the journal of decisions"),
+        Err(error) => {
+            tracing::warn!("decisions are not kept, explain will not find them: {error}");
+            None
+        }
+    };
+    let outputs = RecordOutputs { lines, journal, required };
+    Recorder::start(outputs, metrics.clone()).context("starting the writer of decision records")
 }
 
 async fn open_ring(configuration: &Configuration, clock: &Arc<dyn Clock>) -> anyhow::Result<Arc<KeyRing>> {
@@ -340,7 +358,7 @@ fn needs_restart(running: &Configuration, new: &Configuration) -> Vec<&'static s
     if running.state != new.state {
         changed.push("state");
     }
-    if running.audit_stdout != new.audit_stdout {
+    if running.audit != new.audit {
         changed.push("audit");
     }
     changed

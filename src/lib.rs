@@ -29,6 +29,7 @@ pub mod secret;
 pub mod telemetry;
 
 pub mod identity;
+pub mod store;
 
 pub mod credential;
 

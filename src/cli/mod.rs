@@ -18,6 +18,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 pub use exit::Exit;
 
 const AFTER: &str = "\
+Topics of help: exchange, configuration, refusals, operations.
 Exit codes: 0 ok, 1 problem found, 2 usage, 3 unreachable, 4 no identity.
 Logs go to stderr; COUNTERSIGN_LOG sets their filter (for example debug).";
 
@@ -31,14 +32,10 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the service with pretend sources on this machine: one command, no root, no network
     #[cfg(feature = "world")]
     Up(up::Up),
-    /// Run the service
     Serve(serve::Serve),
-    /// Read a configuration and report every problem in it, with its place and what to do
     Check(check::Check),
-    /// Explain a topic
     Help(help::Help),
 }
 

@@ -224,7 +224,7 @@ impl Parts {
             admin: server.admin,
             signing: server.signing,
             state: server.state,
-            audit_stdout: server.audit_stdout,
+            audit: server.audit,
             sources: self.sources.into_values(),
             resources: self.resources.into_values(),
             rules: self.rules.into_values(),

@@ -27,9 +27,11 @@ pub use load::load;
 pub use report::{Finding, Report};
 pub use schema::schema;
 
+use crate::exchange::AuditSettings;
 use crate::identity::{IssuerUrl, TrustDomain};
 use crate::issue::SigningSettings;
 use crate::policy::{ResourceSettings, RuleSettings, TestSettings};
+use crate::store::StateSettings;
 use crate::trust::SourceSettings;
 use crate::wire::{AdminSettings, ListenSettings};
 
@@ -46,10 +48,10 @@ pub struct Configuration {
     pub admin: AdminSettings,
     /// Our own keys.
     pub signing: SigningSettings,
-    /// The folder for what is remembered between starts.
-    pub state: PathBuf,
-    /// Write decision records to standard output.
-    pub audit_stdout: bool,
+    /// What is remembered between starts.
+    pub state: StateSettings,
+    /// How decisions are recorded.
+    pub audit: AuditSettings,
     /// Whose word counts.
     pub sources: Vec<SourceSettings>,
     /// What tokens are for.

@@ -1,18 +1,16 @@
-//! The record of one request (design §6, AUD-01..06).
+//! A decision that is being made (design §6, AUD-01..06).
 //!
-//! Opened when a request arrives, filled as facts become known, written exactly once on every way out. Never token material:
-//! what the caller showed is named as shown.
+//! Opened when a request arrives, filled as facts become known, recorded exactly once on every way out, also when the
+//! connection drops.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use serde::Serialize;
-
-use super::{ErrorRef, GenerationId, Recorder};
+use super::record::{AskedRecord, CredentialRecord, KeyRecord, Record, ShownRecord, TokenRecord};
+use super::{ErrorRef, GenerationId, NotRecorded, Recorder};
 use crate::clock::{Clock, Timestamp};
-use crate::identity::{KeyId, WorkloadIdentity};
+use crate::identity::{Assurance, CredentialKind, WorkloadIdentity};
 use crate::issue::AccessToken;
-use crate::jose::Algorithm;
 use crate::policy::{Ask, Grant, PolicyTrace};
 use crate::reason::{Refusal, quoted};
 use crate::telemetry::{DecisionLabels, Metrics};
@@ -23,6 +21,8 @@ use crate::verify::Evidence;
 pub enum Transport {
     /// The token endpoint.
     Http,
+    /// The operator socket, which decides and grants nothing.
+    Operator,
 }
 
 impl Transport {
@@ -30,6 +30,7 @@ impl Transport {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Http => "http",
+            Self::Operator => "operator",
         }
     }
 }
@@ -55,97 +56,7 @@ impl Outcome {
     }
 }
 
-/// One line of the record. Absent facts are absent; text that came from outside unverified stands under `shown`.
-#[derive(Debug, Default, Serialize)]
-#[serde(default)]
-struct Record {
-    time: String,
-    r#ref: String,
-    outcome: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<&'static str>,
-    transport: &'static str,
-    peer: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    grant_type: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    generation: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    kind: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    source: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    id: Option<String>,
-    #[serde(skip_serializing_if = "std::collections::BTreeMap::is_empty")]
-    attributes: std::collections::BTreeMap<String, String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    credential: Option<Credential>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    shown: Option<ShownFacts>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    asked: Option<Asked>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    resource: Option<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    rules: Vec<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    observed: Vec<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    token: Option<Token>,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    said: String,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    note: String,
-    took_ms: i64,
-}
-
-#[derive(Debug, Serialize)]
-struct Credential {
-    id: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    key_id: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    key: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    algorithm: Option<&'static str>,
-    expires: String,
-    assurance: &'static str,
-}
-
-#[derive(Debug, Serialize)]
-struct ShownFacts {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    fingerprint: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    iss: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    sub: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    kid: Option<String>,
-}
-
-#[derive(Debug, Serialize)]
-struct Asked {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    resource: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    audience: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    scope: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    client_id: Option<String>,
-}
-
-#[derive(Debug, Serialize)]
-struct Token {
-    jti: String,
-    client_id: String,
-    aud: String,
-    scope: String,
-    expires: String,
-}
-
-/// A decision that is being made. Dropping it unfinished writes that the connection dropped.
+/// A decision that is being made. Dropping it unfinished records that the connection dropped.
 #[derive(Debug)]
 pub struct Decision {
     reference: ErrorRef,
@@ -155,6 +66,7 @@ pub struct Decision {
     granted: Option<(String, String, String)>,
     arrived: Timestamp,
     outcome: Outcome,
+    recorded: bool,
     clock: Arc<dyn Clock>,
     recorder: Recorder,
     metrics: Metrics,
@@ -165,15 +77,15 @@ impl Decision {
         reference: ErrorRef,
         transport: Transport,
         peer: IpAddr,
-        arrived: Timestamp,
         clock: Arc<dyn Clock>,
         recorder: Recorder,
         metrics: Metrics,
     ) -> Self {
+        let arrived = clock.now();
         let record = Record {
             time: arrived.to_rfc3339(),
             r#ref: reference.to_string(),
-            transport: transport.as_str(),
+            transport: transport.as_str().into(),
             peer: peer.to_string(),
             ..Record::default()
         };
@@ -185,6 +97,7 @@ impl Decision {
             granted: None,
             arrived,
             outcome: Outcome::Dropped,
+            recorded: false,
             clock,
             recorder,
             metrics,
@@ -197,8 +110,8 @@ impl Decision {
     }
 
     /// The grant type, once it is known.
-    pub const fn of_grant(&mut self, grant: super::Grants) {
-        self.record.grant_type = Some(grant.as_str());
+    pub fn of_grant(&mut self, grant: super::Grants) {
+        self.record.grant_type = Some(grant.as_str().into());
     }
 
     pub(super) fn uses(&mut self, generation: &GenerationId) {
@@ -207,7 +120,7 @@ impl Decision {
 
     pub(super) fn asks(&mut self, ask: &Ask) {
         let short = |text: &Option<String>| text.as_deref().map(|text| text.chars().take(256).collect());
-        self.record.asked = Some(Asked {
+        self.record.asked = Some(AskedRecord {
             resource: short(&ask.resource),
             audience: short(&ask.audience),
             scope: ask.scopes.as_ref().map(ToString::to_string),
@@ -227,14 +140,12 @@ impl Decision {
         self.record.id = Some(identity.id.to_string());
         self.record.attributes =
             identity.attributes.iter().map(|(name, value)| (name.to_string(), value.to_owned())).collect();
-        self.record.credential = Some(Credential {
+        self.record.credential = Some(CredentialRecord {
             id: identity.credential.id.clone(),
-            key_id: identity.credential.key_id.as_ref().map(KeyId::to_string),
-            key: self.evidence.key.as_ref().map(ToString::to_string),
-            algorithm: self.evidence.algorithm.map(Algorithm::name),
+            issued: identity.credential.issued_at.map(Timestamp::to_rfc3339),
             expires: identity.credential.expires_at.to_rfc3339(),
             assurance: match identity.assurance {
-                crate::identity::Assurance::Bearer => "bearer",
+                Assurance::Bearer => "bearer".into(),
             },
         });
     }
@@ -246,52 +157,91 @@ impl Decision {
     pub(super) fn granted(&mut self, token: &AccessToken) {
         self.outcome = Outcome::Allow;
         let (client_id, aud, scope) = self.granted.take().unwrap_or_default();
-        self.record.token =
-            Some(Token { jti: token.id.clone(), client_id, aud, scope, expires: token.expires_at.to_rfc3339() });
+        let expires = token.expires_at.to_rfc3339();
+        self.record.token = Some(TokenRecord { jti: token.id.clone(), client_id, aud, scope, expires });
     }
 
-    /// The request was refused. A door calls this for what it refuses before the exchange.
-    pub fn refused(&mut self, refusal: &Refusal) {
+    pub(super) fn refused(&mut self, refusal: &Refusal) {
         self.outcome = Outcome::Deny;
-        self.record.reason = Some(refusal.reason().code());
-        self.record.said = refusal.to_caller().to_owned();
-        self.record.note = refusal.to_operator().to_owned();
-    }
-}
-
-impl Drop for Decision {
-    fn drop(&mut self) {
-        let took = self.clock.now().since(self.arrived);
         let record = &mut self.record;
-        record.outcome = self.outcome.as_str();
-        record.took_ms = took.millis();
-        record.kind = self.evidence.kind.map(crate::identity::CredentialKind::as_str);
+        record.token = None;
+        record.reason = Some(refusal.reason().code().into());
+        refusal.to_caller().clone_into(&mut record.said);
+        refusal.to_operator().clone_into(&mut record.note);
+        record.got = refusal.comparison().map(|pair| pair.got.clone());
+        record.want = refusal.comparison().map(|pair| pair.want.clone());
+        record.remedy = refusal.remedy().map(str::to_owned);
+    }
+
+    /// Records now and waits until the record is durable; dropping it later records nothing more.
+    pub(super) async fn make_durable(&mut self) -> Result<(), NotRecorded> {
+        let record = self.finish();
+        self.recorder.durably(record.clone()).await?;
+        self.recorded = true;
+        self.count(&record);
+        Ok(())
+    }
+
+    /// The whole record as it stands, for who asked without wanting a token. Nothing is recorded or counted.
+    pub(super) fn into_record(mut self, would_allow: bool) -> Record {
+        self.recorded = true;
+        let mut record = self.finish();
+        record.outcome = if would_allow { "would_allow".into() } else { "would_deny".into() };
+        record
+    }
+
+    fn finish(&mut self) -> Record {
+        let mut record = self.record.clone();
+        record.outcome = self.outcome.as_str().into();
+        record.took_ms = self.clock.now().since(self.arrived).millis();
+        record.kind = self.evidence.kind.map(|kind: CredentialKind| kind.as_str().into());
         record.source = self.evidence.source.as_ref().map(ToString::to_string);
-        record.resource = self.policy.resource.take();
-        record.rules = std::mem::take(&mut self.policy.rules);
-        record.observed = std::mem::take(&mut self.policy.observed);
+        record.key = self.evidence.key.as_ref().map(|thumbprint| KeyRecord {
+            id: self.evidence.key_id.as_ref().map(ToString::to_string),
+            thumbprint: thumbprint.to_string(),
+            algorithm: self.evidence.algorithm.map_or("", |algorithm| algorithm.name()).into(),
+        });
+        record.resource = self.policy.resource.clone();
+        record.rules = self.policy.rules.clone();
+        record.observed = self.policy.observed.clone();
         // Once verified, the identity says it all; until then what was shown is all there is.
         if record.id.is_none() && self.evidence.fingerprint.is_some() {
             let shown = |text: &Option<String>| text.as_deref().map(quoted);
-            record.shown = Some(ShownFacts {
+            record.shown = Some(ShownRecord {
                 fingerprint: self.evidence.fingerprint.clone(),
                 iss: shown(&self.evidence.shown_issuer),
                 sub: shown(&self.evidence.shown_subject),
                 kid: shown(&self.evidence.shown_key_id),
             });
         }
+        record
+    }
+
+    fn count(&self, record: &Record) {
+        let reason = match (&record.reason, self.outcome) {
+            (Some(reason), _) => reason.clone(),
+            (None, Outcome::Allow) => "none".into(),
+            (None, _) => "dropped".into(),
+        };
         let labels = DecisionLabels {
             outcome: self.outcome.as_str(),
-            reason: record.reason.unwrap_or(if self.outcome == Outcome::Allow { "none" } else { "dropped" }),
-            transport: record.transport,
-            grant: record.grant_type.unwrap_or("none"),
+            reason,
+            transport: record.transport.clone(),
+            grant: record.grant_type.clone().unwrap_or("none".into()),
             source: record.source.clone().unwrap_or_default(),
             resource: record.resource.clone().unwrap_or_default(),
         };
-        self.metrics.decided(labels, took);
-        match serde_json::to_string(record) {
-            Ok(line) => self.recorder.record(line),
-            Err(error) => tracing::error!(%error, "a decision record could not be written"),
+        self.metrics.decided(labels, self.clock.now().since(self.arrived));
+    }
+}
+
+impl Drop for Decision {
+    fn drop(&mut self) {
+        if self.recorded {
+            return;
         }
+        let record = self.finish();
+        self.count(&record);
+        self.recorder.record(record);
     }
 }

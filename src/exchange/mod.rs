@@ -4,24 +4,31 @@
 
 mod decision;
 mod generation;
+mod record;
 mod recorder;
 mod reference;
 mod request;
+mod settings;
 
 pub use decision::{Decision, Outcome, Transport};
 pub use generation::{Generation, GenerationId};
-pub use recorder::Recorder;
+pub use record::{AskedRecord, CredentialRecord, KeyRecord, Record, ShownRecord, TokenRecord};
+pub use recorder::{NotRecorded, RecordOutputs, Recorder};
 pub use reference::{ErrorRef, References};
 pub use request::{ExchangeRequest, Grants};
+pub use settings::AuditSettings;
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
 use crate::clock::{Clock, Lifetime, Timestamp};
+use crate::credential::Shown;
 use crate::identity::ScopeSet;
 use crate::issue::{AccessToken, Issuer};
-use crate::reason::{Malformed, Refusal};
+use crate::policy::{Ask, Grant};
+use crate::reason::{Malformed, Refusal, Unavailable};
 use crate::telemetry::Metrics;
 use crate::verify::{Parties, Verifier};
 
@@ -82,22 +89,20 @@ impl Exchange {
         self.clock.now()
     }
 
+    /// The records.
+    pub const fn recorder(&self) -> &Recorder {
+        &self.recorder
+    }
+
     /// The numbers.
     pub const fn metrics(&self) -> &Metrics {
         &self.metrics
     }
 
     /// Opens the record of one request. It is written on every way out, also when the connection drops.
-    pub fn open(&self, transport: Transport, peer: std::net::IpAddr) -> Decision {
-        Decision::open(
-            self.references.next(),
-            transport,
-            peer,
-            self.now(),
-            Arc::clone(&self.clock),
-            self.recorder.clone(),
-            self.metrics.clone(),
-        )
+    pub fn open(&self, transport: Transport, peer: IpAddr) -> Decision {
+        let (clock, recorder) = (Arc::clone(&self.clock), self.recorder.clone());
+        Decision::open(self.references.next(), transport, peer, clock, recorder, self.metrics.clone())
     }
 
     /// One exchange, from a parsed request to a token.
@@ -109,11 +114,50 @@ impl Exchange {
         let at = self.clock.now();
         decision.uses(generation.id());
         let outcome = self.story(&generation, request, at, decision).await;
+        self.conclude(outcome, decision).await
+    }
+
+    /// What a door refuses before there is a request: recorded like every other refusal.
+    pub async fn refuse(&self, refusal: Refusal, decision: &mut Decision) -> Refusal {
+        match self.conclude(Err(refusal), decision).await {
+            Err(refusal) => refusal,
+            Ok(_) => Refusal::internal("a refusal was concluded as a grant"),
+        }
+    }
+
+    /// What would be decided now about a credential: nothing is issued, recorded or counted.
+    pub async fn judge(&self, client: Shown, ask: Ask) -> Record {
+        let generation = self.generation();
+        let at = self.clock.now();
+        let mut decision = self.open(Transport::Operator, IpAddr::V4(Ipv4Addr::LOCALHOST));
+        decision.uses(generation.id());
+        let request = ExchangeRequest { client, subject: None, actor: None, proof: None, peer: None, ask };
+        let outcome = self.decide(&generation, request, at, &mut decision).await;
+        match &outcome {
+            Ok(_) => {}
+            Err(refusal) => decision.refused(refusal),
+        }
+        decision.into_record(outcome.is_ok())
+    }
+
+    /// Tells the decision how it ended; with `audit: required` nothing leaves before the record is durable.
+    async fn conclude(&self, outcome: Result<Issued, Refusal>, decision: &mut Decision) -> Result<Issued, Refusal> {
         match &outcome {
             Ok(issued) => decision.granted(&issued.token),
             Err(refusal) => decision.refused(refusal),
         }
-        outcome
+        if !self.recorder.is_required() {
+            return outcome;
+        }
+        match decision.make_durable().await {
+            Ok(()) => outcome,
+            Err(why) => {
+                let note = format!("the decision could not be recorded: {why}");
+                let refusal = Refusal::unavailable(Unavailable::AuditUnavailable, note, Lifetime::from_seconds(5));
+                decision.refused(&refusal);
+                Err(refusal)
+            }
+        }
     }
 
     async fn story(
@@ -123,11 +167,23 @@ impl Exchange {
         at: Timestamp,
         decision: &mut Decision,
     ) -> Result<Issued, Refusal> {
+        let grant = self.decide(generation, request, at, decision).await?;
+        let token = self.issuer.mint(generation.issuer(), &grant, at)?;
+        let life = token.expires_at.since(token.issued_at);
+        Ok(Issued { expires_in: life.seconds(), refresh_in: refresh_in(life), scopes: grant.scopes().clone(), token })
+    }
+
+    /// Verify, then ask the policy.
+    async fn decide(
+        &self,
+        generation: &Generation,
+        request: ExchangeRequest,
+        at: Timestamp,
+        decision: &mut Decision,
+    ) -> Result<Grant, Refusal> {
         if request.subject.is_some() || request.actor.is_some() || request.proof.is_some() || request.peer.is_some() {
-            return Err(Refusal::malformed(
-                Malformed::GrantUnsupported,
-                "Only client_credentials with a client assertion is served.",
-            ));
+            let sentence = "Only client_credentials with a client assertion is served.";
+            return Err(Refusal::malformed(Malformed::GrantUnsupported, sentence));
         }
         decision.asks(&request.ask);
         let verifier = Verifier {
@@ -141,9 +197,7 @@ impl Exchange {
         let parties = Parties { client, actor: None, subject: None, binding: None };
         let grant = generation.policy().evaluate(&parties, &request.ask, decision.policy())?;
         decision.decided(&grant);
-        let token = self.issuer.mint(generation.issuer(), &grant, at)?;
-        let life = token.expires_at.since(token.issued_at);
-        Ok(Issued { expires_in: life.seconds(), refresh_in: refresh_in(life), scopes: grant.scopes().clone(), token })
+        Ok(grant)
     }
 }
 

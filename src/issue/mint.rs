@@ -63,7 +63,7 @@ impl Issuer {
     /// Mints the token of a grant at `at`. Does not ask again whether the grant is right.
     ///
     /// # Errors
-    /// `keys_unreachable` when no signing key of that algorithm is active yet, else a fault of ours.
+    /// `overloaded` when no signing key of that algorithm is active yet, else a fault of ours.
     pub fn mint(&self, issuer: &IssuerUrl, grant: &Grant, at: Timestamp) -> Result<AccessToken, Refusal> {
         let key = self.ring.active(grant.algorithm(), at).ok_or_else(|| {
             let note = format!("no signing key for {} is active at {at:?}", grant.algorithm());

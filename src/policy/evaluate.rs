@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use super::rule::{Resource, Rule};
+use super::rule::{Difference, Resource, Rule};
 use super::settings::Mode;
 use super::{Ask, Grant, Policy};
 use crate::identity::{Audience, Scope, ScopeSet, WorkloadIdentity};
@@ -93,7 +93,7 @@ impl Policy {
         let asked = fold(asked);
         self.resources.iter().find_map(|resource| {
             let (name, audience) = (resource.settings.name.as_str(), resource.settings.audience.as_str());
-            let near = fold(audience) == asked || strsim(name, &asked);
+            let near = fold(audience) == asked || is_close(name, &asked);
             near.then_some(name)
         })
     }
@@ -103,21 +103,27 @@ impl Policy {
         let settings = &resource.settings;
         let owner = settings.owner.as_ref().map_or_else(String::new, |owner| format!(" Ask its owner, {owner}."));
         let sentence = format!("Verified as {}, but nothing is granted to it for {}.{owner}", caller.id, settings.name);
-        let mut nearest: Option<(usize, String)> = None;
-        for rule in self.by_source.values().flatten().filter(|rule| Arc::ptr_eq(&rule.resource, resource)) {
-            let differences: Vec<String> = rule.differences(caller).collect();
-            if nearest.as_ref().is_none_or(|(count, _)| differences.len() < *count) && !differences.is_empty() {
-                nearest =
-                    Some((differences.len(), format!("nearest rule {:?}: {}", rule.name, differences.join("; "))));
-            }
-        }
-        let note = nearest.map_or_else(|| format!("no rule grants {}", settings.name), |(_, note)| note);
+        let of_resource = self.by_source.values().flatten().filter(|rule| Arc::ptr_eq(&rule.resource, resource));
+        let differing = of_resource.map(|rule| (rule, rule.differences(caller).collect::<Vec<_>>()));
+        let nearest = differing.filter(|(_, all)| !all.is_empty()).min_by_key(|(_, all)| all.len());
+        let Some((rule, differences)) = nearest else {
+            return Refusal::denied(Denied::NotGranted, sentence, format!("no rule grants {}", settings.name))
+                .mended_by(format!("a rule that grants {} to {}", settings.name, caller.id));
+        };
+        let told = |one: &Difference| format!("{} is {}, the rule says {}", one.field, one.found, one.wanted);
+        let told: Vec<String> = differences.iter().map(told).collect();
+        let side = |pick: fn(&Difference) -> &String| {
+            differences.iter().map(|one| format!("{}: {}", one.field, pick(one))).collect::<Vec<_>>().join(", ")
+        };
+        let note = format!("nearest rule {:?}: {}", rule.name, told.join("; "));
         Refusal::denied(Denied::NotGranted, sentence, note)
+            .comparing(side(|one| &one.found), side(|one| &one.wanted))
+            .mended_by(format!("let the rule {:?} also name {}", rule.name, side(|one| &one.found)))
     }
 }
 
-/// Whether two names differ by at most two letters: enough for a hint.
-fn strsim(one: &str, two: &str) -> bool {
+/// Whether two names differ by a letter, or have the same letters: enough for a hint.
+fn is_close(one: &str, two: &str) -> bool {
     let (one, two): (Vec<char>, Vec<char>) = (one.chars().collect(), two.chars().collect());
     let differing = one.iter().zip(&two).filter(|(a, b)| a != b).count();
     one.len().abs_diff(two.len()) <= 1 && (differing <= 1 || one.iter().all(|c| two.contains(c)))
@@ -204,7 +210,9 @@ fn check_client_id<'a>(
         quoted(sent),
         quoted(caller.id.as_str())
     );
-    Err(Refusal::unaccepted(Unaccepted::ClientIdMismatch, sentence, note))
+    Err(Refusal::unaccepted(Unaccepted::ClientIdMismatch, sentence, note)
+        .comparing(quoted(sent), quoted(caller.id.as_str()))
+        .mended_by("leave client_id out, or give the rule that alias"))
 }
 
 /// All that the rules grant together, or what was asked of it; nothing is dropped silently (TOK-17).
@@ -219,7 +227,9 @@ fn granted_scopes(granting: &[&Arc<Rule>], ask: &Ask, resource: &Resource) -> Re
         return Ok(asked.clone());
     }
     let sentence = format!("These scopes of {} are not granted: {}.", resource.settings.name, missing.join(" "));
-    Err(Refusal::denied(Denied::ScopeDenied, sentence, format!("granted: {granted}")))
+    Err(Refusal::denied(Denied::ScopeDenied, sentence, format!("granted: {granted}"))
+        .comparing(asked.to_string(), granted.to_string())
+        .mended_by(format!("ask for less, or add {} to the scopes of a rule", missing.join(" "))))
 }
 
 /// The one sent, else the alias if the granting rules give exactly one, else the SPIFFE ID (design §4).

@@ -39,23 +39,37 @@ impl Rule {
     }
 
     /// What of the rule the caller does not meet, for the operator: never shown to the caller.
-    pub(super) fn differences<'a>(&'a self, caller: &'a WorkloadIdentity) -> impl Iterator<Item = String> + 'a {
+    pub(super) fn differences<'a>(&'a self, caller: &'a WorkloadIdentity) -> impl Iterator<Item = Difference> + 'a {
         let source = (!self.sources.contains(&caller.source)).then(|| {
             let sources: Vec<&str> = self.sources.iter().map(SourceName::as_str).collect();
-            format!("source is {}, the rule says {}", caller.source, sources.join(" or "))
+            Difference::of("source", caller.source.as_str(), sources.join(" or "))
         });
         let path =
             (!self.paths.is_empty() && !self.paths.iter().any(|pattern| pattern.matches(&caller.id))).then(|| {
                 let patterns: Vec<String> = self.paths.iter().map(PathPattern::to_string).collect();
-                format!("path is {}, the rule says {}", caller.id.path(), patterns.join(" or "))
+                Difference::of("path", caller.id.path(), patterns.join(" or "))
             });
         let attributes = self.attributes.iter().filter_map(|(name, wanted)| {
             let found = caller.attributes.get(name);
             let meets = found.is_some_and(|found| wanted.iter().any(|value| value == found));
-            (!meets).then(|| format!("{name} is {}, the rule says {}", found.unwrap_or("(none)"), wanted.join(" or ")))
+            (!meets).then(|| Difference::of(name.as_str(), found.unwrap_or("(none)"), wanted.join(" or ")))
         });
         let nobody = (!self.everyone && self.paths.is_empty() && self.attributes.is_empty())
-            .then(|| "the rule names no subject".to_owned());
+            .then(|| Difference::of("subject", caller.id.as_str(), "nobody".to_owned()));
         source.into_iter().chain(path).chain(attributes).chain(nobody)
+    }
+}
+
+/// One field in which a caller differs from a rule.
+#[derive(Debug)]
+pub(super) struct Difference {
+    pub(super) field: String,
+    pub(super) found: String,
+    pub(super) wanted: String,
+}
+
+impl Difference {
+    fn of(field: &str, found: &str, wanted: String) -> Self {
+        Self { field: field.to_owned(), found: found.to_owned(), wanted }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Counting never fails and never waits.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -21,11 +22,11 @@ pub struct DecisionLabels {
     /// `allow`, `deny` or `dropped`.
     pub outcome: &'static str,
     /// The reason's code, or `none`.
-    pub reason: &'static str,
+    pub reason: Cow<'static, str>,
     /// The door.
-    pub transport: &'static str,
+    pub transport: Cow<'static, str>,
     /// The grant type, or `none`.
-    pub grant: &'static str,
+    pub grant: Cow<'static, str>,
     /// The configured source whose key verified, or empty.
     pub source: String,
     /// The configured resource, or empty.

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwap;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -20,6 +21,8 @@ use crate::entropy::Entropy;
 
 /// Confirmation alone is written at most this often.
 const KEEP: Lifetime = Lifetime::from_minutes(1);
+/// Fetches at one time: with answers of 1 MiB at most, this bounds what a fleet of odd upstreams costs in memory.
+const MOST_FETCHES: usize = 64;
 
 /// The keys of all configured sources. One in a process.
 pub struct Trust {
@@ -36,6 +39,8 @@ pub(super) struct Shared {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) entropy: Arc<dyn Entropy>,
     pub(super) ledger: Ledger,
+    /// One place for each fetch under way.
+    pub(super) fetches: Semaphore,
     directory: PathBuf,
 }
 
@@ -48,7 +53,13 @@ impl Trust {
         cancel: CancellationToken,
     ) -> Arc<Self> {
         Arc::new(Self {
-            shared: Arc::new(Shared { clock, entropy, ledger: Ledger::default(), directory: state_directory }),
+            shared: Arc::new(Shared {
+                clock,
+                entropy,
+                ledger: Ledger::default(),
+                fetches: Semaphore::new(MOST_FETCHES),
+                directory: state_directory,
+            }),
             cancel,
             tracker: TaskTracker::new(),
             agents: Mutex::default(),

@@ -10,7 +10,7 @@ use super::SourceSettings;
 use super::source::{Confirmed, Held, SourceKeys, locked};
 use super::status::Collision;
 use crate::clock::Timestamp;
-use crate::identity::KeyId;
+use crate::identity::{KeyId, SourceName};
 use crate::jose::{KeySet, Thumbprint};
 use crate::reason::quoted;
 
@@ -44,6 +44,9 @@ struct Published {
     confirmed: Confirmed,
     ends: Option<Timestamp>,
 }
+
+/// Which entry's copy of which key loses, and to whom.
+type Refused = BTreeMap<(usize, Thumbprint), SourceName>;
 
 /// What is to be logged once the lock is gone.
 enum Remark {
@@ -81,9 +84,13 @@ impl Ledger {
             entry.store();
             return;
         }
-        entry.replace(Arc::new(set), confirmed, &mut appearances);
+        let touched = entry.replace(Arc::new(set), confirmed, &mut appearances);
         book.appearances = appearances;
-        let remarks = book.arbitrate(Some(keys));
+        let mut remarks = book.arbitrate(Some(&touched));
+        if let (true, Some(entry)) = (touched.is_empty(), book.entry(keys)) {
+            // No key before and none now: nothing was given out, and it is confirmed all the same.
+            entry.take_over(Vec::new(), 0, &mut remarks);
+        }
         drop(book);
         remarks.iter().for_each(Remark::log);
     }
@@ -140,7 +147,8 @@ impl Entry {
         }
     }
 
-    fn replace(&mut self, set: Arc<KeySet>, confirmed: Confirmed, appearances: &mut u64) {
+    /// Notes what the source publishes now. The keys that came, stayed or went are to be given out anew.
+    fn replace(&mut self, set: Arc<KeySet>, confirmed: Confirmed, appearances: &mut u64) -> BTreeSet<Thumbprint> {
         let old = self.published.take();
         let (old_since, held_since, effective, collisions) = match old {
             Some(old) => (old.since, old.held_since, old.effective, old.collisions),
@@ -154,7 +162,51 @@ impl Entry {
             });
             since.insert(key.thumbprint().clone(), appeared);
         }
+        let touched = old_since.into_keys().chain(since.keys().cloned()).collect();
         self.published = Some(Published { set, since, held_since, effective, collisions, confirmed, ends: None });
+        touched
+    }
+
+    /// Holds what is published but for the keys that belong to others.
+    fn take_over(&mut self, losses: Vec<Collision>, rank: u64, remarks: &mut Vec<Remark>) {
+        let Some(published) = &mut self.published else { return };
+        let own = |thumbprint: &Thumbprint| !losses.iter().any(|lost| lost.thumbprint == *thumbprint);
+        let kept: BTreeSet<_> = published.since.keys().filter(|key| own(key)).cloned().collect();
+        let held_since = kept.into_iter().map(|key| {
+            let since = published.held_since.get(&key).copied().unwrap_or(rank);
+            (key, since)
+        });
+        published.held_since = held_since.collect();
+        let effective = if losses.is_empty() {
+            Arc::clone(&published.set)
+        } else {
+            let keys = published.set.keys().iter().filter(|key| own(key.thumbprint()));
+            Arc::new(KeySet::of(keys.cloned()))
+        };
+        let first = self.keys.held().is_none();
+        if first || effective.to_document() != published.effective.to_document() {
+            published.effective = effective;
+            remarks.push(Remark::keys(&self.keys, &published.effective));
+        }
+        let new = losses.iter().filter(|lost| !published.collisions.contains(lost));
+        remarks
+            .extend(new.map(|lost| Remark::Collision { source: self.keys.name.to_string(), collision: lost.clone() }));
+        published.collisions = losses;
+        self.store();
+    }
+}
+
+impl Published {
+    fn has_any(&self, keys: &BTreeSet<Thumbprint>) -> bool {
+        keys.iter().any(|key| self.since.contains_key(key))
+    }
+
+    fn held_any(&self, keys: &BTreeSet<Thumbprint>) -> bool {
+        keys.iter().any(|key| self.held_since.contains_key(key))
+    }
+
+    fn holder_of(&self, thumbprint: &Thumbprint) -> Option<&SourceName> {
+        self.collisions.iter().find(|lost| lost.thumbprint == *thumbprint).map(|lost| &lost.holder)
     }
 }
 
@@ -164,64 +216,55 @@ impl Book {
     }
 
     /// Gives every published key to one of the sources that a token could be routed to: the holder, else the first to publish it.
-    fn arbitrate(&mut self, changed: Option<&Arc<SourceKeys>>) -> Vec<Remark> {
-        let refused = self.refused_claims();
+    ///
+    /// With `touched`, only these keys change hands; otherwise all are looked at.
+    fn arbitrate(&mut self, touched: Option<&BTreeSet<Thumbprint>>) -> Vec<Remark> {
+        let refused = self.refused_claims(touched);
         let mut remarks = Vec::new();
         for (index, entry) in self.entries.iter_mut().enumerate() {
-            let Some(published) = &mut entry.published else { continue };
-            let holder_of = |thumbprint: &Thumbprint| refused.get(&(index, thumbprint.clone()));
-            let mut collisions = Vec::new();
-            let mut own = Vec::new();
-            let mut held_since = BTreeMap::new();
-            for key in published.set.keys() {
-                let thumbprint = key.thumbprint();
-                if let Some(holder) = holder_of(thumbprint) {
-                    let (key_id, holder) = (key.key_id().cloned(), holder.clone());
-                    collisions.push(Collision { key_id, thumbprint: thumbprint.clone(), holder });
-                } else {
-                    own.push(Arc::clone(key));
-                    let first = published.held_since.get(thumbprint).copied();
-                    held_since.insert(thumbprint.clone(), first.unwrap_or(self.appearances));
-                }
+            let Some(published) = &entry.published else { continue };
+            if touched.is_some_and(|touched| !published.has_any(touched) && !published.held_any(touched)) {
+                continue;
             }
-            // Every holder has an earlier rank than a key that appears later.
+            let holder_of = |thumbprint: &Thumbprint| match touched {
+                Some(touched) if !touched.contains(thumbprint) => published.holder_of(thumbprint),
+                _ => refused.get(&(index, thumbprint.clone())),
+            };
+            let losses: Vec<Collision> = published
+                .set
+                .keys()
+                .iter()
+                .filter_map(|key| {
+                    let (key_id, thumbprint) = (key.key_id().cloned(), key.thumbprint().clone());
+                    holder_of(&thumbprint).cloned().map(|holder| Collision { key_id, thumbprint, holder })
+                })
+                .collect();
             self.appearances += 1;
-            published.held_since = held_since;
-            let effective = if collisions.is_empty() { Arc::clone(&published.set) } else { Arc::new(KeySet::of(own)) };
-            let first = entry.keys.held().is_none();
-            if first || effective.to_document() != published.effective.to_document() {
-                published.effective = effective;
-                remarks.push(Remark::keys(&entry.keys, &published.effective));
-            }
-            for collision in &collisions {
-                if !published.collisions.contains(collision) {
-                    let source = entry.keys.name.to_string();
-                    remarks.push(Remark::Collision { source, collision: collision.clone() });
-                }
-            }
-            let moved = published.collisions != collisions;
-            published.collisions = collisions;
-            let asked = changed.is_none_or(|keys| Arc::ptr_eq(keys, &entry.keys));
-            if first || moved || asked {
-                entry.store();
-            }
+            entry.take_over(losses, self.appearances, &mut remarks);
         }
         remarks
     }
 
     /// The claims that lose: which entry's copy of which key, and who holds it.
-    fn refused_claims(&self) -> BTreeMap<(usize, Thumbprint), crate::identity::SourceName> {
+    fn refused_claims(&self, touched: Option<&BTreeSet<Thumbprint>>) -> Refused {
         let mut claims: Vec<(u64, u64, usize, &Thumbprint)> = Vec::new();
         for (index, entry) in self.entries.iter().enumerate() {
             let Some(published) = &entry.published else { continue };
-            for (thumbprint, appeared) in &published.since {
+            let mut claim = |thumbprint, appeared| {
                 let held = published.held_since.get(thumbprint).copied().unwrap_or(u64::MAX);
-                claims.push((held, *appeared, index, thumbprint));
+                claims.push((held, appeared, index, thumbprint));
+            };
+            match touched {
+                None => published.since.iter().for_each(|(thumbprint, appeared)| claim(thumbprint, *appeared)),
+                Some(touched) => {
+                    let known = touched.iter().filter_map(|key| published.since.get_key_value(key));
+                    known.for_each(|(thumbprint, appeared)| claim(thumbprint, *appeared));
+                }
             }
         }
-        claims.sort();
+        claims.sort_unstable();
         let mut granted: BTreeMap<&Thumbprint, Vec<&Entry>> = BTreeMap::new();
-        let mut refused = BTreeMap::new();
+        let mut refused = Refused::new();
         for (_, _, index, thumbprint) in claims {
             let Some(entry) = self.entries.get(index) else { continue };
             let holders = granted.entry(thumbprint).or_default();

@@ -131,6 +131,11 @@ impl Gate {
         Some(state.number + 1)
     }
 
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        MOST_WAITERS - self.waiters.available_permits()
+    }
+
     fn refreshing(&self, at: Timestamp) -> LookAgain {
         LookAgain::Refreshing { retry_after: locked(&self.state).rest(at).max(Lifetime::from_seconds(1)) }
     }

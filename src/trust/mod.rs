@@ -27,3 +27,6 @@ pub use source::{KeysNow, KeysUnusable, TrustedSource};
 pub use status::{Collision, SourceStatus};
 pub use view::TrustView;
 pub use workload_svid::fetch_jwt_svid;
+
+#[cfg(all(test, feature = "world"))]
+mod tests;

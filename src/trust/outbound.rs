@@ -47,15 +47,23 @@ impl Outbound {
     pub(super) async fn get(&mut self, url: &Url) -> Result<Vec<u8>, String> {
         let asked = format!("GET {}", shown(url));
         let fault = |why: String| format!("{asked}: {why}");
+        if url.scheme() != "https" {
+            return Err(fault("only https is asked".to_owned()));
+        }
         let (client, token) = self.prepare().await.map_err(fault)?;
         let mut request = client.get(url.clone()).header(ACCEPT, "application/jwk-set+json, application/json");
-        let with_token = token.is_some() && url.origin() == self.endpoint.url.origin();
-        if let (Some(token), true) = (token, with_token) {
-            request = request.header(AUTHORIZATION, token);
-        }
+        let ours = match token {
+            None => Token::None,
+            // Another port may be another service: discovery does not decide who sees our token.
+            Some(_) if url.origin() != self.endpoint.url.origin() => Token::Withheld,
+            Some(token) => {
+                request = request.header(AUTHORIZATION, token);
+                Token::Sent
+            }
+        };
         let mut response = request.send().await.map_err(|error| fault(self.sentence(&error)))?;
         if response.status() != StatusCode::OK {
-            return Err(fault(refusal(response.status(), response.headers().get(LOCATION), with_token)));
+            return Err(fault(refusal(response.status(), response.headers().get(LOCATION), ours)));
         }
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(|error| fault(self.sentence(&error)))? {
@@ -115,9 +123,13 @@ impl Outbound {
     }
 }
 
+/// An `io::Error` hides what it wraps from `source`, and connectors wrap one in another.
 fn tls_fault<'a>(cause: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
-    let inside = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-    cause.downcast_ref().or_else(|| inside.and_then(|inner| inner.downcast_ref()))
+    let mut cause = cause;
+    while let Some(inner) = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+        cause = inner;
+    }
+    cause.downcast_ref()
 }
 
 type Built = (Vec<u8>, reqwest::Client);
@@ -145,23 +157,32 @@ fn shown(url: &Url) -> String {
     format!("{}{}", url.origin().ascii_serialization(), url.path())
 }
 
-fn refusal(status: StatusCode, location: Option<&HeaderValue>, with_token: bool) -> String {
+/// What became of our bearer token.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Token {
+    None,
+    Sent,
+    Withheld,
+}
+
+fn refusal(status: StatusCode, location: Option<&HeaderValue>, token: Token) -> String {
+    const ROLE: &str = "the ClusterRole system:service-account-issuer-discovery";
     let code = status.as_u16();
-    match code {
-        401 if with_token => {
+    match (code, token) {
+        (401, Token::Sent) => {
             "401: our own token was not accepted; is its file renewed, and is it for this API server?".to_owned()
         }
-        401 | 403 if !with_token => format!(
-            "{code}: anonymous discovery is off; give the source a `token`, or bind the ClusterRole \
-             system:service-account-issuer-discovery to the group system:unauthenticated"
+        (403, Token::Sent) => format!("403: our token's account may not read this; bind {ROLE} to it"),
+        (401 | 403, Token::Withheld) => format!(
+            "{code}: our token goes to the configured host and port alone; configure this URL as keys: {{ url: … }}"
         ),
-        403 => "403: our token's account may not read this; bind the ClusterRole \
-                system:service-account-issuer-discovery to it"
-            .to_owned(),
-        300..=399 => {
-            let to = location
-                .and_then(|value| value.to_str().ok())
-                .map_or_else(String::new, |to| format!(" to {}", quoted(to)));
+        (401 | 403, Token::None) => format!(
+            "{code}: anonymous discovery is off; give the source a `token`, or bind {ROLE} to the group \
+             system:unauthenticated"
+        ),
+        (300..=399, _) => {
+            let to = location.and_then(|value| value.to_str().ok()).map(quoted);
+            let to = to.map_or_else(String::new, |to| format!(" to {to}"));
             format!("{code}: a redirect{to}; redirects are not followed, configure the URL that has the keys")
         }
         _ => format!("{code} instead of 200"),

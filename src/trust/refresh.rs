@@ -20,6 +20,10 @@ pub(super) async fn run(keys: Arc<SourceKeys>, shared: Arc<Shared>) {
     let (Some(mut endpoint), Some(gate)) = (KeyEndpoint::of(&keys.origin), &keys.gate) else { return };
     let mut backoff = Backoff::new(SHORTEST_BACKOFF, LONGEST_BACKOFF);
     loop {
+        let place = tokio::select! {
+            () = keys.cancel.cancelled() => return,
+            place = shared.fetches.acquire() => place,
+        };
         let began = shared.clock.now();
         gate.begin(began);
         keys.began(began, true);
@@ -27,6 +31,7 @@ pub(super) async fn run(keys: Arc<SourceKeys>, shared: Arc<Shared>) {
             () = keys.cancel.cancelled() => return,
             outcome = endpoint.fetch() => outcome,
         };
+        drop(place);
         let wait = match outcome {
             Ok(set) => {
                 // No later than the answer was made: counted from the question.
@@ -37,8 +42,8 @@ pub(super) async fn run(keys: Arc<SourceKeys>, shared: Arc<Shared>) {
                 about(REGULAR, &*shared.entropy)
             }
             Err(why) => {
-                gate.end(Some(why.clone()));
-                keys.failed(why);
+                keys.failed(why.clone());
+                gate.end(Some(why));
                 backoff.after_failure(&*shared.entropy)
             }
         };

@@ -245,3 +245,53 @@ impl SourceKeys {
 pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use tracing_subscriber::fmt::MakeWriter;
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            locked(&self.0).extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl MakeWriter<'_> for Lines {
+        type Writer = Self;
+
+        fn make_writer(&self) -> Self {
+            self.clone()
+        }
+    }
+
+    #[test]
+    fn a_failure_is_logged_when_its_sentence_changes() {
+        let origin = Origin::File { path: "keys.json".into(), trust_domain: None };
+        let keys = SourceKeys::new(SourceName::parse("eu1").unwrap(), origin, CancellationToken::new());
+        let lines = Lines::default();
+        let subscriber = tracing_subscriber::fmt().with_writer(lines.clone()).with_ansi(false).finish();
+        tracing::subscriber::with_default(subscriber, || {
+            keys.succeeded();
+            for why in ["gone", "gone", "gone", "torn", "torn"] {
+                keys.failed(why.to_owned());
+            }
+            keys.succeeded();
+            keys.succeeded();
+        });
+        let text = String::from_utf8(locked(&lines.0).clone()).unwrap();
+        assert_eq!(text.lines().count(), 3, "{text}");
+        assert_eq!(locked(&keys.tally).failed, 5);
+    }
+}

@@ -159,6 +159,8 @@ impl Agent {
                             }
                         });
                         if let Err(end) = alive.await {
+                            // It has lived for minutes.
+                            backoff.reset();
                             return end;
                         }
                         ask_at = clock.now().plus(SIGN_OF_LIFE);
@@ -335,4 +337,20 @@ fn deepest(error: &dyn std::error::Error) -> String {
         error = cause;
     }
     error.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wap_03_addresses() {
+        for (text, path) in [("unix:/run/a b.sock", "/run/a b.sock"), ("unix:///run/agent.sock", "/run/agent.sock")] {
+            assert!(matches!(endpoint(text), Ok(Endpoint::Unix(found)) if found.as_os_str() == path), "{text}");
+        }
+        assert!(matches!(endpoint("tcp://127.0.0.1:8081"), Ok(Endpoint::Tcp { port: 8081, .. })));
+        for text in ["unix://host/run/agent.sock", "unix:run/agent.sock", "tcp://localhost:1", "/run/agent.sock", ""] {
+            assert!(endpoint(text).is_err(), "{text}");
+        }
+    }
 }

@@ -26,8 +26,10 @@ pub(super) fn check(claims: &VerifiedClaims, source: &SourceSettings, issuer: &I
                     "The audience of your platform token differs from {near} only by {}. Values are compared exactly.",
                     difference(only, near)
                 ),
-                format!("got {} want {}", quoted(only), quoted(near)),
-            )),
+                "one character is enough: copy the issuer from the metadata",
+            )
+            .comparing(quoted(only), quoted(near))
+            .mended_by(format!("a token with the audience {near}"))),
             None => Err(mismatch(
                 format!("Your platform token was issued for another audience. Request one for {want}."),
                 &shown,
@@ -49,12 +51,11 @@ pub(super) fn check(claims: &VerifiedClaims, source: &SourceSettings, issuer: &I
 
 fn mismatch(sentence: String, shown: &[&str], want: &str) -> Refusal {
     let shown: Vec<String> = shown.iter().map(|audience| quoted(audience)).collect();
-    let note = format!(
-        "got [{}] want {}; a pod needs a projected serviceAccountToken with that audience, a SPIFFE workload asks for it in FetchJWTSVID",
-        shown.join(", "),
-        quoted(want)
-    );
+    let note =
+        "a pod needs a projected serviceAccountToken with that audience; a SPIFFE workload asks for it in FetchJWTSVID";
     Refusal::unaccepted(Unaccepted::AudienceMismatch, sentence, note)
+        .comparing(format!("[{}]", shown.join(", ")), format!("[{}]", quoted(want)))
+        .mended_by(format!("a token whose only audience is {want}"))
 }
 
 /// Text without what people get wrong: case, scheme, white space, default port, last slashes.

@@ -75,7 +75,9 @@ fn check_end(ends_at: Timestamp, at: Timestamp) -> Result<(), Refusal> {
     if left < LEAST_REMAINING {
         let sentence =
             format!("Your platform token ends in {left}; at least {LEAST_REMAINING} are needed. Read a fresh one.");
-        return Err(Refusal::unaccepted(Unaccepted::TokenExpired, sentence, ""));
+        return Err(Refusal::unaccepted(Unaccepted::TokenExpired, sentence, "")
+            .comparing(format!("ends in {left}"), format!("in at least {LEAST_REMAINING}"))
+            .mended_by("a fresh token"));
     }
     Ok(())
 }

@@ -177,8 +177,8 @@ fn tell_token(number: usize, what: &str, token: &Secret<String>, body: &Value, r
         "   vouched by   source {} ({}), key {} {}",
         source.0,
         source.1,
-        fact("/credential/key_id"),
-        fact("/credential/algorithm")
+        fact("/key/id"),
+        fact("/key/algorithm")
     ));
     line(format!("   decided by   rule {:?}", fact("/rules/0")));
     line(format!("   may have     {} on {}", text("scope"), text("aud")));

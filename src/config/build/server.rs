@@ -10,16 +10,23 @@ use crate::config::field::Field;
 use crate::config::ledger::Said;
 use crate::config::net;
 use crate::config::place::PlaceId;
-use crate::config::raw::{Listen, Main, Text, Tls};
+use crate::config::raw::{Listen, Main, Size, Text, Tls};
+use crate::exchange::AuditSettings;
 use crate::identity::{IssuerUrl, TrustDomain};
 use crate::issue::SigningSettings;
 use crate::reason::quoted;
+use crate::store::{SMALLEST_JOURNAL, StateSettings};
 use crate::wire::{AdminSettings, ListenSettings, TlsFiles};
 
 /// Where workloads come in, unless set.
 const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8484);
 /// Where health and metrics are read, unless set.
 const ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9443);
+
+/// Space for decisions, unless set.
+const DECISIONS: u64 = 256 << 20;
+/// The most that may be asked for: a number with a unit too many is a mistake.
+const MOST_DECISIONS: u64 = 64 << 30;
 
 /// The server's own part of the configuration.
 #[derive(Debug)]
@@ -29,8 +36,8 @@ pub(in crate::config) struct Server {
     pub(in crate::config) listen: ListenSettings,
     pub(in crate::config) admin: AdminSettings,
     pub(in crate::config) signing: SigningSettings,
-    pub(in crate::config) state: PathBuf,
-    pub(in crate::config) audit_stdout: bool,
+    pub(in crate::config) state: StateSettings,
+    pub(in crate::config) audit: AuditSettings,
 }
 
 /// The parts of it that other checks need as soon as they are known.
@@ -67,10 +74,12 @@ pub(in crate::config) fn server(desk: Desk<'_>, main: &Main, top: PlaceId) -> (N
             said.hint("state may be shared and copied, private keys may not: give the keys a folder of their own"),
         );
     }
-    let audit_stdout = match main.audit.given() {
-        Some((audit, _)) => audit.stdout.try_map(desk.ledger, |stdout| Ok(*stdout)).or(true),
-        None => (!main.audit.is_written()).then_some(true),
+    let decisions = match &main.state {
+        Field::Absent => Some(DECISIONS),
+        Field::Bad => None,
+        Field::Given { value, .. } => value.decisions.try_map(desk.ledger, journal_size).or(DECISIONS),
     };
+    let audit = audit(desk, main);
     let issuer = issuer.needed(desk.ledger, top, "issuer");
     let names = Names { issuer: issuer.clone(), identity_domain: identity_domain.clone() };
     let server = || {
@@ -80,11 +89,38 @@ pub(in crate::config) fn server(desk: Desk<'_>, main: &Main, top: PlaceId) -> (N
             listen: listen?,
             admin: AdminSettings { address: admin? },
             signing: SigningSettings { directory: signing? },
-            state: state?,
-            audit_stdout: audit_stdout?,
+            state: StateSettings { directory: state?, decisions: decisions? },
+            audit: audit?,
         })
     };
     (names, server())
+}
+
+fn audit(desk: Desk<'_>, main: &Main) -> Option<AuditSettings> {
+    let (raw, _) = match main.audit.given() {
+        Some(given) => given,
+        None => return (!main.audit.is_written()).then_some(AuditSettings { stdout: true, required: false }),
+    };
+    let flag = |field: &Field<bool>, default: bool| field.try_map(desk.ledger, |value| Ok(*value)).or(default);
+    let (stdout, required) = (flag(&raw.stdout, true), flag(&raw.required, false));
+    Some(AuditSettings { stdout: stdout?, required: required? })
+}
+
+/// The space for decisions, in bytes.
+fn journal_size(Size(text): &Size) -> Result<u64, Said> {
+    let (digits, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
+    let unit: u64 = match unit {
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return Err(Said::new(format!("{} is not a size", quoted(text))).hint("for example 256MiB")),
+    };
+    let bytes = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(unit));
+    match bytes {
+        Some(bytes) if (SMALLEST_JOURNAL..=MOST_DECISIONS).contains(&bytes) => Ok(bytes),
+        _ => Err(Said::new(format!("{} is too little or too much space for decisions", quoted(text)))
+            .hint("from 1MiB to 64GiB")),
+    }
 }
 
 fn issuer(text: &String) -> Result<IssuerUrl, Said> {

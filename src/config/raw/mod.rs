@@ -107,6 +107,8 @@ pub(super) struct Signing {
 pub(super) struct State {
     /// A folder for what is remembered. Default `./state`.
     pub(super) directory: Text,
+    /// The most space for decisions that `explain` can show. Default `256MiB`.
+    pub(super) decisions: Field<Size>,
 }
 
 /// `audit`.
@@ -115,12 +117,19 @@ pub(super) struct State {
 pub(super) struct Audit {
     /// Write one JSON line for each decision to standard output. Default `true`.
     pub(super) stdout: Field<bool>,
+    /// Let no answer leave before its record is durable. Default `false`.
+    pub(super) required: Field<bool>,
 }
 
 /// A length of time: a number and one of `s`, `m`, `h`, `d`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(inline)]
 pub(super) struct Duration(#[schemars(regex(pattern = "^[0-9]{1,10}[smhd]$"))] pub(super) String);
+
+/// A number of bytes: a number and one of `KiB`, `MiB`, `GiB`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(inline)]
+pub(super) struct Size(#[schemars(regex(pattern = "^[0-9]{1,10}(KiB|MiB|GiB)$"))] pub(super) String);
 
 /// In a schema: these keys must be there.
 fn required(schema: &mut Schema, keys: &[&str]) {

@@ -133,7 +133,7 @@ fn the_server_has_defaults() {
     let configuration = loaded.configuration;
     assert_eq!(configuration.listen.address.to_string(), "127.0.0.1:8484");
     assert_eq!(configuration.admin.address.to_string(), "127.0.0.1:9443");
-    assert!(configuration.listen.tls.is_none() && configuration.audit_stdout);
-    assert!(configuration.state.ends_with("state") && configuration.signing.directory.ends_with("keys"));
+    assert!(configuration.listen.tls.is_none() && configuration.audit.stdout);
+    assert!(configuration.state.directory.ends_with("state") && configuration.signing.directory.ends_with("keys"));
     assert!(configuration.rules[0].from.everyone);
 }

@@ -45,7 +45,7 @@ pub(super) async fn token(
             request
         }
         Err(refusal) => {
-            decision.refused(&refusal);
+            let refusal = exchange.refuse(refusal, &mut decision).await;
             return answer::refused(&refusal, decision.reference(), challenge.as_deref());
         }
     };
@@ -56,7 +56,9 @@ pub(super) async fn token(
 }
 
 async fn read(headers: &HeaderMap, body: Body) -> Result<(Grants, ExchangeRequest), Refusal> {
-    let is_form = headers.get_all(CONTENT_TYPE).iter().map(|value| value.to_str().unwrap_or_default()).eq_one(is_form);
+    let mut types = headers.get_all(CONTENT_TYPE).iter();
+    let is_form =
+        matches!((types.next(), types.next()), (Some(only), None) if is_form(only.to_str().unwrap_or_default()));
     if !is_form {
         return Err(malformed("The body is application/x-www-form-urlencoded."));
     }
@@ -72,17 +74,6 @@ async fn read(headers: &HeaderMap, body: Body) -> Result<(Grants, ExchangeReques
     let client = client(&form, headers)?;
     let ask = ask(&form)?;
     Ok((grant, ExchangeRequest { client, subject: None, actor: None, proof: None, peer: None, ask }))
-}
-
-trait EqOne: Iterator {
-    /// Whether there is exactly one, and it fits.
-    fn eq_one(self, fits: impl Fn(Self::Item) -> bool) -> bool;
-}
-
-impl<I: Iterator> EqOne for I {
-    fn eq_one(mut self, fits: impl Fn(Self::Item) -> bool) -> bool {
-        self.next().is_some_and(fits) && self.next().is_none()
-    }
 }
 
 /// The form's media type, with no charset or UTF-8 (TOK-02).

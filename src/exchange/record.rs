@@ -1,0 +1,184 @@
+//! The record of one decision: what is written, kept and explained (design §6, AUD-05).
+//!
+//! Facts, and what the caller was told. Never token material; text that came from outside unverified stands under `shown`, quoted.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// A word of a closed list.
+type Word = Cow<'static, str>;
+
+/// One decision. Absent facts are absent from its JSON.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Record {
+    /// When the request arrived, RFC 3339.
+    pub time: String,
+    /// The reference that the caller got.
+    pub r#ref: String,
+    /// `allow`, `deny`, `dropped`; `would_allow` and `would_deny` when nothing was asked for.
+    pub outcome: Word,
+    /// The reason's code.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Word>,
+    /// The door.
+    pub transport: Word,
+    /// The other end of the connection.
+    pub peer: String,
+    /// `grant_type`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grant_type: Option<Word>,
+    /// The configuration that decided.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub generation: Option<String>,
+    /// What the credential was declared to be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kind: Option<Word>,
+    /// The source whose key verified it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// The verified SPIFFE ID.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// What is known of the caller.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub attributes: BTreeMap<String, String>,
+    /// The verified credential.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub credential: Option<CredentialRecord>,
+    /// The key that verified the signature, also when the claims were then refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<KeyRecord>,
+    /// What an unverified credential said of itself: believe none of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shown: Option<ShownRecord>,
+    /// What was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub asked: Option<AskedRecord>,
+    /// The resource that was meant.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resource: Option<String>,
+    /// The rules that granted it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<String>,
+    /// Rules in `mode: observe` that matched.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub observed: Vec<String>,
+    /// The token that left.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token: Option<TokenRecord>,
+    /// What the caller was told.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub said: String,
+    /// What the operator should know besides.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub note: String,
+    /// What was found.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub got: Option<String>,
+    /// What would have been right.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub want: Option<String>,
+    /// The smallest change that would let it pass.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remedy: Option<String>,
+    /// From arrival to outcome, in milliseconds.
+    pub took_ms: i64,
+}
+
+/// A verified credential.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CredentialRecord {
+    /// `jti`, or the SHA-256 of the signing input.
+    pub id: String,
+    /// `iat`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub issued: Option<String>,
+    /// When it ends.
+    pub expires: String,
+    /// How strongly the caller was proven.
+    pub assurance: Word,
+}
+
+/// The key that verified a signature.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct KeyRecord {
+    /// `kid`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// RFC 7638 thumbprint.
+    pub thumbprint: String,
+    /// The algorithm.
+    pub algorithm: Word,
+}
+
+/// What an unverified credential said of itself; every text is quoted.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ShownRecord {
+    /// SHA-256 of the signing input.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<String>,
+    /// `iss`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub iss: Option<String>,
+    /// `sub`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sub: Option<String>,
+    /// `kid`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kid: Option<String>,
+}
+
+/// What was asked for, cut to 256 characters each.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct AskedRecord {
+    /// `resource`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resource: Option<String>,
+    /// `audience`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub audience: Option<String>,
+    /// `scope`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scope: Option<String>,
+    /// `client_id`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_id: Option<String>,
+}
+
+/// A token that left.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TokenRecord {
+    /// `jti`.
+    pub jti: String,
+    /// `client_id`.
+    pub client_id: String,
+    /// `aud`.
+    pub aud: String,
+    /// `scope`.
+    pub scope: String,
+    /// `exp`.
+    pub expires: String,
+}
+
+impl Record {
+    /// The record as one line of JSON, without its end.
+    ///
+    /// # Errors
+    /// Never in practice: every part is plain text.
+    pub fn to_line(&self) -> Result<String, serde_json::Error> {
+        serde_json::to_string(self)
+    }
+
+    /// Whether a token left.
+    pub fn is_grant(&self) -> bool {
+        self.outcome == "allow"
+    }
+}

@@ -1,0 +1,207 @@
+//! Records that are kept for a while, found by their reference: append-only segments with an exact limit in bytes.
+//!
+//! Never holds more bytes than its limit, never blocks a reader, and never trusts its own last bytes: a record that was torn
+//! by a kill is passed over. Grants can fill half of the space at most, so that they never push refusals out.
+
+mod index;
+mod segment;
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use index::Index;
+use segment::Segment;
+
+/// Segments of each half: the oldest is deleted whole, so a sixteenth of the space is always on its way out.
+const SEGMENTS: u64 = 8;
+
+/// The smallest limit: sixteen segments that hold at least one record of the longest kind.
+pub(super) const SMALLEST_LIMIT: u64 = 16 * segment::LONGEST_RECORD;
+
+/// Which half of the space a record goes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// A refusal, or a connection that dropped.
+    Refusal,
+    /// A grant.
+    Grant,
+}
+
+/// The writing end. One owner.
+#[derive(Debug)]
+pub struct Journal {
+    directory: PathBuf,
+    segment_bytes: u64,
+    refusals: Half,
+    grants: Half,
+    shared: Arc<JournalReader>,
+    /// Held while the journal is open: two processes on one folder would write over each other.
+    _lock: File,
+}
+
+/// The reading end. Shared by everybody who asks.
+#[derive(Debug)]
+pub struct JournalReader {
+    index: Mutex<Index>,
+}
+
+#[derive(Debug)]
+struct Half {
+    prefix: &'static str,
+    /// Oldest first; the last one is written to.
+    segments: Vec<Segment>,
+    next: u64,
+}
+
+impl Journal {
+    /// Opens or makes the folder, reads what is in it, and deletes what is over the limit.
+    ///
+    /// # Errors
+    /// The folder or a segment cannot be made or read. A torn record is none.
+    pub fn open(directory: &Path, limit: u64) -> io::Result<Self> {
+        make_private(directory)?;
+        let lock = File::create(directory.join(".lock"))?;
+        lock.try_lock().map_err(|_held| io::Error::other(format!("another process has {}", directory.display())))?;
+        let segment_bytes = limit.max(SMALLEST_LIMIT) / (2 * SEGMENTS);
+        let mut index = Index::default();
+        let refusals = Half::open(directory, "refusals", &mut index)?;
+        let grants = Half::open(directory, "grants", &mut index)?;
+        let shared = Arc::new(JournalReader { index: Mutex::new(index) });
+        let mut journal =
+            Self { directory: directory.to_owned(), segment_bytes, refusals, grants, shared, _lock: lock };
+        for kept in [Kept::Refusal, Kept::Grant] {
+            journal.make_room(kept, 0)?;
+        }
+        Ok(journal)
+    }
+
+    /// The reading end.
+    pub fn reader(&self) -> Arc<JournalReader> {
+        Arc::clone(&self.shared)
+    }
+
+    /// Appends one record. It is found at once, and durable after [`Journal::sync`].
+    ///
+    /// # Errors
+    /// The record is over 64 KiB, or the disk did not take it; nothing of it is found then.
+    pub fn append(&mut self, kept: Kept, reference: &str, record: &[u8]) -> io::Result<()> {
+        let bytes = segment::framed_length(record)?;
+        self.make_room(kept, bytes)?;
+        let (directory, shared) = (self.directory.clone(), Arc::clone(&self.shared));
+        let segment = self.half(kept).current(&directory)?;
+        let offset = segment.append(record)?;
+        shared.locked().insert(segment.id(), segment.path(), reference, offset);
+        Ok(())
+    }
+
+    /// Makes everything that was appended durable.
+    ///
+    /// # Errors
+    /// The disk did not say so.
+    pub fn sync(&mut self) -> io::Result<()> {
+        for half in [&mut self.refusals, &mut self.grants] {
+            if let Some(segment) = half.segments.last_mut() {
+                segment.sync()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Begins a new segment when the record does not fit into the last one, and deletes the oldest ones over the limit.
+    fn make_room(&mut self, kept: Kept, bytes: u64) -> io::Result<()> {
+        let (directory, limit) = (self.directory.clone(), self.segment_bytes);
+        let shared = Arc::clone(&self.shared);
+        let half = self.half(kept);
+        if half.segments.last().is_none_or(|segment| segment.length() + bytes > limit) {
+            half.begin(&directory)?;
+        }
+        // The last segment counts as full, so that filling it never needs a deletion.
+        let total = |half: &Half| half.segments.iter().rev().skip(1).map(Segment::length).sum::<u64>() + limit;
+        while half.segments.len() > 1 && total(half) > limit * SEGMENTS {
+            let oldest = half.segments.remove(0);
+            shared.locked().forget(oldest.id());
+            oldest.delete()?;
+        }
+        Ok(())
+    }
+
+    const fn half(&mut self, kept: Kept) -> &mut Half {
+        match kept {
+            Kept::Refusal => &mut self.refusals,
+            Kept::Grant => &mut self.grants,
+        }
+    }
+}
+
+impl JournalReader {
+    /// The record with that reference, if it is kept. Reads a file: blocks.
+    ///
+    /// # Errors
+    /// The segment cannot be read.
+    pub fn find(&self, reference: &str) -> io::Result<Option<Vec<u8>>> {
+        // Two references can share a hash; the record itself says which it is, and the caller compares.
+        let places = self.locked().places(reference);
+        for (path, offset) in places {
+            match segment::read(&path, offset) {
+                Ok(record) if contains(&record, reference.as_bytes()) => return Ok(Some(record)),
+                Ok(_other) => {}
+                // Deleted since: its space was needed.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(None)
+    }
+
+    /// How many records are kept.
+    pub fn count(&self) -> usize {
+        self.locked().count()
+    }
+
+    fn locked(&self) -> MutexGuard<'_, Index> {
+        self.index.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Half {
+    fn open(directory: &Path, prefix: &'static str, index: &mut Index) -> io::Result<Self> {
+        let mut numbers: Vec<u64> = std::fs::read_dir(directory)?
+            .filter_map(Result::ok)
+            .filter_map(|entry| segment::number_of(&entry.file_name().to_string_lossy(), prefix))
+            .collect();
+        numbers.sort_unstable();
+        let mut segments = Vec::new();
+        for number in &numbers {
+            let mut add = |id: &str, path: &Path, reference: &str, offset| index.insert(id, path, reference, offset);
+            segments.push(Segment::open(directory, prefix, *number, &mut add)?);
+        }
+        Ok(Self { prefix, segments, next: numbers.last().map_or(1, |last| last + 1) })
+    }
+
+    fn begin(&mut self, directory: &Path) -> io::Result<()> {
+        self.segments.push(Segment::create(directory, self.prefix, self.next)?);
+        self.next += 1;
+        Ok(())
+    }
+
+    fn current(&mut self, directory: &Path) -> io::Result<&mut Segment> {
+        if self.segments.is_empty() {
+            self.begin(directory)?;
+        }
+        self.segments.last_mut().ok_or_else(|| io::Error::other("there is no segment"))
+    }
+}
+
+fn make_private(directory: &Path) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)
+}
+
+fn contains(record: &[u8], reference: &[u8]) -> bool {
+    record.windows(reference.len().max(1)).any(|window| window == reference)
+}
+
+#[cfg(test)]
+mod tests;

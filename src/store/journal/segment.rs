@@ -1,0 +1,159 @@
+//! One file of records, each behind its length and checksum.
+//!
+//! Reading stops at the first record that is not whole: what comes after it was never acknowledged.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use aws_lc_rs::digest;
+
+/// The longest record: a decision has about one kilobyte, and at most a few with everything at its limit.
+pub(super) const LONGEST_RECORD: u64 = 64 * 1024;
+
+/// Length and the first eight bytes of the SHA-256.
+const FRAME: u64 = 4 + 8;
+
+/// A segment.
+#[derive(Debug)]
+pub(super) struct Segment {
+    id: String,
+    path: PathBuf,
+    file: File,
+    length: u64,
+}
+
+/// The number in a segment's name, if it is one of that prefix.
+pub(super) fn number_of(name: &str, prefix: &str) -> Option<u64> {
+    name.strip_prefix(prefix)?.strip_prefix('-')?.strip_suffix(".log")?.parse().ok()
+}
+
+/// How many bytes a record takes.
+///
+/// # Errors
+/// It is longer than a record may be.
+pub(super) fn framed_length(record: &[u8]) -> io::Result<u64> {
+    let length = record.len() as u64;
+    if length > LONGEST_RECORD - FRAME {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "a record has at most 64 KiB"));
+    }
+    Ok(length + FRAME)
+}
+
+impl Segment {
+    pub(super) fn create(directory: &Path, prefix: &str, number: u64) -> io::Result<Self> {
+        let id = format!("{prefix}-{number:010}.log");
+        let path = directory.join(&id);
+        let file = OpenOptions::new().read(true).append(true).create_new(true).mode(0o600).open(&path)?;
+        Ok(Self { id, path, file, length: 0 })
+    }
+
+    /// Opens a segment of an earlier run and tells `found` of every whole record; the rest is cut off.
+    pub(super) fn open(
+        directory: &Path,
+        prefix: &str,
+        number: u64,
+        found: &mut dyn FnMut(&str, &Path, &str, u64),
+    ) -> io::Result<Self> {
+        let id = format!("{prefix}-{number:010}.log");
+        let path = directory.join(&id);
+        let mut file = OpenOptions::new().read(true).append(true).open(&path)?;
+        let mut reader = io::BufReader::new(&mut file);
+        let mut length = 0;
+        while let Some(record) = next_whole(&mut reader)? {
+            if let Some(reference) = reference_of(&record) {
+                found(&id, &path, &reference, length);
+            }
+            length += record.len() as u64 + FRAME;
+        }
+        drop(reader);
+        if file.metadata()?.len() > length {
+            tracing::warn!(segment = id, "a torn record was cut off");
+            file.set_len(length)?;
+        }
+        file.seek(SeekFrom::End(0))?;
+        Ok(Self { id, path, file, length })
+    }
+
+    pub(super) fn id(&self) -> &str {
+        &self.id
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) const fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// Appends a record and names its place. A record that the disk took half of is cut off again.
+    pub(super) fn append(&mut self, record: &[u8]) -> io::Result<u64> {
+        let offset = self.length;
+        let length = u32::try_from(record.len()).map_err(io::Error::other)?;
+        let framed = [&length.to_le_bytes()[..], &checksum(record), record].concat();
+        if let Err(error) = self.file.write_all(&framed) {
+            self.file.set_len(offset)?;
+            return Err(error);
+        }
+        self.length += framed.len() as u64;
+        Ok(offset)
+    }
+
+    pub(super) fn sync(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+
+    pub(super) fn delete(self) -> io::Result<()> {
+        std::fs::remove_file(&self.path)
+    }
+}
+
+/// The record at a place.
+pub(super) fn read(path: &Path, offset: u64) -> io::Result<Vec<u8>> {
+    let mut file = File::open(path)?;
+    file.seek(SeekFrom::Start(offset))?;
+    next_whole(&mut file)?.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "the record is not whole"))
+}
+
+fn next_whole(reader: &mut impl Read) -> io::Result<Option<Vec<u8>>> {
+    let (mut length, mut sum) = ([0; 4], [0; 8]);
+    if !fill(reader, &mut length)? || !fill(reader, &mut sum)? {
+        return Ok(None);
+    }
+    let length = u64::from(u32::from_le_bytes(length));
+    if length > LONGEST_RECORD {
+        return Ok(None);
+    }
+    let mut record = vec![0; usize::try_from(length).unwrap_or_default()];
+    let whole = fill(reader, &mut record)? && checksum(&record) == sum;
+    Ok(whole.then_some(record))
+}
+
+/// Whether all of `bytes` could be read.
+fn fill(reader: &mut impl Read, bytes: &mut [u8]) -> io::Result<bool> {
+    match reader.read_exact(bytes) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn checksum(record: &[u8]) -> [u8; 8] {
+    let hash = digest::digest(&digest::SHA256, record);
+    let mut sum = [0; 8];
+    for (to, from) in sum.iter_mut().zip(hash.as_ref()) {
+        *to = *from;
+    }
+    sum
+}
+
+/// The reference of a record: its JSON member `ref`.
+fn reference_of(record: &[u8]) -> Option<String> {
+    #[derive(serde::Deserialize)]
+    struct Named {
+        r#ref: String,
+    }
+    serde_json::from_slice::<Named>(record).ok().map(|named| named.r#ref)
+}

@@ -1,0 +1,9 @@
+//! What is remembered between requests.
+//!
+//! Knows bytes and references, never what they mean; nothing here decides anything.
+
+mod journal;
+mod settings;
+
+pub use journal::{Journal, JournalReader, Kept};
+pub use settings::{SMALLEST_JOURNAL, StateSettings};

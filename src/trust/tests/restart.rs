@@ -1,0 +1,104 @@
+//! What is kept over reloads and restarts.
+
+use std::os::unix::fs::PermissionsExt;
+
+use super::super::KeysUnusable;
+use super::*;
+
+async fn kept(stand: &Stand, name: &str) {
+    until("the keys are kept", || stand.path(&format!("state/keys/{name}.json")).exists()).await;
+}
+
+#[tokio::test]
+async fn jwk_15_last_good_keys_survive_a_restart_and_grow_stale() {
+    let mut stand = Stand::new();
+    let path = stand.write("eu1.json", jwks(&[&jwk("a")]));
+    let settings = [cluster_file("eu1", &path)];
+    stand.trust.apply(&settings);
+    kept(&stand, "eu1").await;
+    let mode = |path: &str| std::fs::metadata(stand.path(path)).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode("state/keys"), mode("state/keys/eu1.json")), (0o700, 0o600));
+    let confirmed = stand.now();
+    std::fs::remove_file(&path).unwrap();
+    stand.restart().await;
+    stand.clock.advance(Lifetime::from_hours(23));
+    let view = stand.trust.apply(&settings);
+    let eu1 = source(&view, "eu1");
+    let now = eu1.keys_at(stand.now()).unwrap();
+    assert_eq!((now.set.keys().len(), now.confirmed_at), (1, confirmed));
+    stand.restart().await;
+    stand.clock.advance(Lifetime::from_hours(2));
+    let view = stand.trust.apply(&settings);
+    let stale = source(&view, "eu1").keys_at(stand.now()).unwrap_err();
+    assert!(matches!(stale, KeysUnusable::Stale { confirmed_at, .. } if confirmed_at == confirmed), "{stale:?}");
+}
+
+#[tokio::test]
+async fn a_source_that_was_re_pointed_does_not_inherit() {
+    let mut stand = Stand::new();
+    let path = stand.write("eu1.json", jwks(&[&jwk("a")]));
+    stand.trust.apply(&[cluster_file("eu1", &path)]);
+    kept(&stand, "eu1").await;
+    let elsewhere = [cluster_file("eu1", &stand.path("elsewhere.json"))];
+    let view = stand.trust.apply(&elsewhere);
+    assert_eq!(key_ids(&source(&view, "eu1"), stand.now()), None, "at a reload");
+    stand.restart().await;
+    let view = stand.trust.apply(&elsewhere);
+    assert_eq!(key_ids(&source(&view, "eu1"), stand.now()), None, "at a restart");
+}
+
+#[tokio::test]
+async fn torn_and_foreign_files_are_not_read() {
+    let mut stand = Stand::new();
+    let path = stand.write("eu1.json", jwks(&[&jwk("a")]));
+    let settings = [cluster_file("eu1", &path)];
+    stand.trust.apply(&settings);
+    kept(&stand, "eu1").await;
+    std::fs::remove_file(&path).unwrap();
+    let good = std::fs::read_to_string(stand.path("state/keys/eu1.json")).unwrap();
+    let spoiled = [
+        good[..good.len() / 2].to_owned(),
+        String::new(),
+        good.replace("\"eu1\"", "\"eu2\""),
+        good.replace("confirmed_at\":\"2026", "confirmed_at\":\"2036"),
+        good.replace("confirmed_at", "confirmed"),
+        format!("{good}{}", " ".repeat(2 * 1024 * 1024)),
+    ];
+    for text in spoiled {
+        assert_ne!(text, good);
+        stand.restart().await;
+        stand.write("state/keys/eu1.json", &text);
+        let view = stand.trust.apply(&settings);
+        assert_eq!(key_ids(&source(&view, "eu1"), stand.now()), None, "{}", &text[..text.len().min(300)]);
+    }
+    stand.restart().await;
+    stand.write("state/keys/eu1.json", &good);
+    let view = stand.trust.apply(&settings);
+    assert_eq!(key_ids(&source(&view, "eu1"), stand.now()), ids(&["a"]));
+}
+
+#[tokio::test]
+async fn a_reload_keeps_keys_and_counters_of_what_is_unchanged() {
+    let stand = Stand::new();
+    let path = stand.write("eu1.json", jwks(&[&jwk("a")]));
+    let mut settings = cluster_file("eu1", &path);
+    stand.trust.apply(&[settings.clone()]);
+    stand.to_next_attempt("eu1").await;
+    until("read again", || stand.status("eu1").refreshes_ok >= 2).await;
+    std::fs::remove_file(&path).unwrap();
+    settings.max_stale = Lifetime::from_minutes(1);
+    let view = stand.trust.apply(&[settings, cluster_file("new", &stand.path("new.json"))]);
+    let eu1 = source(&view, "eu1");
+    assert_eq!(key_ids(&eu1, stand.now()), ids(&["a"]));
+    assert!(stand.status("eu1").refreshes_ok >= 2);
+    assert_eq!(key_ids(&eu1, stand.now().plus(Lifetime::from_seconds(61))), None, "the new max_stale counts");
+}
+
+#[tokio::test]
+async fn a_folder_that_cannot_be_written_costs_no_keys() {
+    let stand = Stand::new();
+    stand.write("state", "a file where the folder should be");
+    let view = stand.trust.apply(&[cluster_file("eu1", &stand.write("eu1.json", jwks(&[&jwk("a")])))]);
+    stand.to_next_attempt("eu1").await;
+    assert_eq!(key_ids(&source(&view, "eu1"), stand.now()), ids(&["a"]));
+}
