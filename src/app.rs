@@ -26,6 +26,7 @@ use crate::telemetry::Metrics;
 use crate::trust::Trust;
 use crate::wire::http::{AdminState, admin_router, public_router};
 use crate::wire::listener::{Limits, Listener};
+use crate::wire::operator::{self, OperatorState};
 
 /// A source that is down is shown, not waited for (design §4).
 const FIRST_ATTEMPTS: Lifetime = Lifetime::from_seconds(5);
@@ -145,6 +146,7 @@ impl App {
             Arc::new(Exchange::new(generation, issuer, Arc::clone(&clock), references, recorder.clone(), metrics));
         let public = Listener::bind(&configuration.listen).await.context("listen")?;
         let admin = Listener::bind_admin(&configuration.admin).await.context("admin")?;
+        let state = configuration.state.directory.clone();
         let app = Arc::new(Self {
             config,
             environment,
@@ -160,6 +162,7 @@ impl App {
             admin: admin.local_addr(),
         });
         app.serve(public, admin);
+        app.serve_operator(&state).await;
         tokio::spawn(async move {
             let deadline = clock.now().plus(FIRST_ATTEMPTS);
             tokio::select! {
@@ -182,6 +185,18 @@ impl App {
         for (listener, router) in routers {
             let serving = listener.serve(router, Limits::STANDARD, self.drain.clone(), Arc::clone(&self.clock));
             tokio::spawn(serving);
+        }
+    }
+
+    /// Without the socket the service runs all the same: only its commands do not.
+    async fn serve_operator(&self, state_directory: &Path) {
+        let state = OperatorState {
+            exchange: Arc::clone(&self.exchange),
+            trust: Arc::clone(&self.trust),
+            readiness: self.readiness.clone(),
+        };
+        if let Err(error) = operator::serve(state_directory, state, &self.drain).await {
+            tracing::warn!("there is no operator socket, explain and status will not work: {error}");
         }
     }
 
@@ -222,7 +237,7 @@ impl App {
                     tracing::warn!("{}", lints.render(false));
                 }
             }
-            Reloaded::Unchanged => {}
+            Reloaded::Unchanged => self.exchange.metrics().reload_settled(),
             Reloaded::Refused(report) => {
                 self.exchange.metrics().reloaded(false);
                 tracing::error!(

@@ -3,9 +3,11 @@
 //! A `Refusal` never carries token material, and its family decides what the caller may hear: a reason that was found
 //! before the signature was verified has no words of its own for the caller (`standards.md` TOK-24).
 
+mod refusal;
+
 use std::fmt;
 
-use crate::clock::Lifetime;
+pub use refusal::{Comparison, Refusal};
 
 /// The request itself is wrong; nothing about trust was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -246,140 +248,6 @@ impl Reason {
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.code())
-    }
-}
-
-/// The one sentence for everything that was not verified.
-const GENERIC: &str = "The credential could not be verified; if it is brand new, retry once.";
-/// The one sentence for a source whose keys cannot be used now.
-const KEYS: &str = "Temporarily unable to check credentials of this platform. Not your fault; retry.";
-
-/// The one sentence for everything else that passes.
-const BUSY: &str = "Temporarily unavailable. Retry.";
-
-/// A refusal: the reason, the sentence the caller may hear, and the note for the operator.
-///
-/// Made only by the constructors below, one for each family, so that a family cannot say more than it may.
-#[derive(Clone, Debug)]
-pub struct Refusal(Box<Told>);
-
-#[derive(Clone, Debug)]
-struct Told {
-    reason: Reason,
-    to_caller: String,
-    to_operator: String,
-    retry_after: Option<Lifetime>,
-    comparison: Option<Comparison>,
-    remedy: Option<String>,
-}
-
-/// What was found and what would have been right, side by side. For the operator; text from outside is quoted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Comparison {
-    /// What was found.
-    pub got: String,
-    /// What would have been right.
-    pub want: String,
-}
-
-impl Refusal {
-    /// The request is wrong; `sentence` says how, from its shape alone.
-    pub fn malformed(reason: Malformed, sentence: impl Into<String>) -> Self {
-        Self::new(Reason::Malformed(reason), sentence, String::new(), None)
-    }
-
-    /// No credential could be read; `sentence` may say what the shape shows, `note` is the operator's.
-    pub fn misshapen(reason: Misshapen, sentence: impl Into<String>, note: impl Into<String>) -> Self {
-        Self::new(Reason::Misshapen(reason), sentence, note, None)
-    }
-
-    /// Not verified: the caller hears the generic sentence, the operator the note.
-    pub fn unverified(reason: Unverified, note: impl Into<String>) -> Self {
-        Self::new(Reason::Unverified(reason), GENERIC, note, None)
-    }
-
-    /// Verified and not accepted: `sentence` may name the caller's own claims and public facts.
-    pub fn unaccepted(reason: Unaccepted, sentence: impl Into<String>, note: impl Into<String>) -> Self {
-        Self::new(Reason::Unaccepted(reason), sentence, note, None)
-    }
-
-    /// Verified and not allowed: `sentence` never names other subjects or a rule's text.
-    pub fn denied(reason: Denied, sentence: impl Into<String>, note: impl Into<String>) -> Self {
-        Self::new(Reason::Denied(reason), sentence, note, None)
-    }
-
-    /// Ours or a dependency's; the caller is told when to come back, and that it is not its fault.
-    pub fn unavailable(reason: Unavailable, note: impl Into<String>, retry_after: Lifetime) -> Self {
-        let sentence = match reason {
-            Unavailable::KeysUnreachable
-            | Unavailable::KeysStale
-            | Unavailable::KeysRefreshing
-            | Unavailable::LivenessUnavailable => KEYS,
-            Unavailable::RateLimited
-            | Unavailable::StoreUnavailable
-            | Unavailable::AuditUnavailable
-            | Unavailable::Overloaded => BUSY,
-        };
-        Self::new(Reason::Unavailable(reason), sentence, note, Some(retry_after))
-    }
-
-    /// A fault of ours; the caller hears a fixed text.
-    pub fn internal(note: impl Into<String>) -> Self {
-        Self::new(Reason::Internal, "A fault of ours. It has been recorded.", note, None)
-    }
-
-    fn new(
-        reason: Reason,
-        to_caller: impl Into<String>,
-        to_operator: impl Into<String>,
-        retry_after: Option<Lifetime>,
-    ) -> Self {
-        let (to_caller, to_operator) = (to_caller.into(), to_operator.into());
-        Self(Box::new(Told { reason, to_caller, to_operator, retry_after, comparison: None, remedy: None }))
-    }
-
-    /// Adds what was found and what would have been right, for the operator.
-    #[must_use]
-    pub fn comparing(mut self, got: impl Into<String>, want: impl Into<String>) -> Self {
-        self.0.comparison = Some(Comparison { got: got.into(), want: want.into() });
-        self
-    }
-
-    /// Adds the smallest change that would let it pass, for the operator.
-    #[must_use]
-    pub fn mended_by(mut self, remedy: impl Into<String>) -> Self {
-        self.0.remedy = Some(remedy.into());
-        self
-    }
-
-    /// Why.
-    pub const fn reason(&self) -> Reason {
-        self.0.reason
-    }
-
-    /// What the caller may hear.
-    pub fn to_caller(&self) -> &str {
-        &self.0.to_caller
-    }
-
-    /// What the operator should know besides; empty when the sentence says it all.
-    pub fn to_operator(&self) -> &str {
-        &self.0.to_operator
-    }
-
-    /// What was found and what would have been right, where there is such a pair.
-    pub const fn comparison(&self) -> Option<&Comparison> {
-        self.0.comparison.as_ref()
-    }
-
-    /// The smallest change that would let it pass, where one is known.
-    pub fn remedy(&self) -> Option<&str> {
-        self.0.remedy.as_deref()
-    }
-
-    /// When coming back may help.
-    pub const fn retry_after(&self) -> Option<Lifetime> {
-        self.0.retry_after
     }
 }
 

@@ -4,10 +4,15 @@
 
 mod check;
 mod exit;
+mod explain;
 mod help;
+mod http;
+#[cfg(feature = "world")]
 mod masked;
+mod operator;
 mod output;
 mod serve;
+mod status;
 #[cfg(feature = "world")]
 mod up;
 
@@ -36,6 +41,8 @@ enum Command {
     Up(up::Up),
     Serve(serve::Serve),
     Check(check::Check),
+    Explain(explain::Explain),
+    Status(status::Status),
     Help(help::Help),
 }
 
@@ -63,6 +70,8 @@ pub fn run() -> ExitCode {
         Command::Up(up) => up.run(),
         Command::Serve(serve) => serve.run(),
         Command::Check(check) => check.run(),
+        Command::Explain(explain) => explain.run(),
+        Command::Status(status) => status.run(),
         Command::Help(help) => help.run(),
     };
     exit.into()

@@ -3,6 +3,7 @@
 //! Verify, decide, mint, record: nothing here knows HTTP, and no door has rules of its own.
 
 mod decision;
+mod explain;
 mod generation;
 mod record;
 mod recorder;
@@ -11,6 +12,7 @@ mod request;
 mod settings;
 
 pub use decision::{Decision, Outcome, Transport};
+pub use explain::Explanation;
 pub use generation::{Generation, GenerationId};
 pub use record::{AskedRecord, CredentialRecord, KeyRecord, Record, ShownRecord, TokenRecord};
 pub use recorder::{NotRecorded, RecordOutputs, Recorder};

@@ -133,7 +133,11 @@ impl Metrics {
         registry.register("decision_seconds", "Time from a request's arrival to its outcome", seconds.clone());
         let records_lost = Counter::default();
         registry.register("records_lost", "Decision records that could not be written", records_lost.clone());
-        let reloads = Family::default();
+        let reloads: Family<OutcomeLabel, Counter> = Family::default();
+        // Both from the start: an alert on their rate sees the first one too.
+        for outcome in ["taken", "refused"] {
+            drop(reloads.get_or_create(&OutcomeLabel { outcome }));
+        }
         registry.register("config_reloads", "Configurations read after the start, by outcome", reloads.clone());
         let reload_failed = Gauge::default();
         registry.register(
@@ -190,6 +194,11 @@ impl Metrics {
         let outcome = if taken { "taken" } else { "refused" };
         self.0.reloads.get_or_create(&OutcomeLabel { outcome }).inc();
         self.0.reload_failed.set(i64::from(!taken));
+    }
+
+    /// The configuration on disk is the one in use: nothing was reloaded, and nothing is refused any more.
+    pub fn reload_settled(&self) {
+        self.0.reload_failed.set(0);
     }
 
     /// Decisions with that outcome and reason so far.

@@ -131,7 +131,7 @@ impl Gate {
         Some(state.number + 1)
     }
 
-    #[cfg(test)]
+    #[cfg(all(test, feature = "world"))]
     pub(super) fn waiting(&self) -> usize {
         MOST_WAITERS - self.waiters.available_permits()
     }

@@ -4,6 +4,7 @@
 
 pub mod http;
 pub mod listener;
+pub mod operator;
 mod render;
 mod settings;
 

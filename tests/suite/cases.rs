@@ -18,5 +18,6 @@ mod matrix;
 mod policy;
 mod request;
 mod run;
+mod silence;
 mod spiffe;
 mod time;

@@ -9,7 +9,10 @@
     reason = "a test may stop at the first surprise"
 )]
 
+mod accepted;
 mod cases;
+mod contract;
+mod documents;
 mod evidence;
 mod requirements;
 mod smoke;

@@ -75,7 +75,7 @@ pub fn part(token: &str, index: usize) -> Value {
 impl Stage {
     /// The standard configuration: trust domain `prod`, clusters `eu1` and `edge-2` by API server, resource `orders`.
     pub async fn standard() -> Self {
-        Self::with(|world, issuer| standard_config(world, issuer)).await
+        Self::with(standard_config).await
     }
 
     /// A stage whose configuration is written by `config` from the world and the issuer.
@@ -219,7 +219,7 @@ impl Drop for Stage {
         self.stop.cancel();
         let app = Arc::clone(&self.app);
         if let Ok(handle) = tokio::runtime::Handle::try_current() {
-            handle.spawn(async move { drop(app.stop().await) });
+            handle.spawn(async move { app.stop().await });
         }
     }
 }

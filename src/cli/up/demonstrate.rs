@@ -9,9 +9,9 @@ use anyhow::{Context, bail};
 use serde_json::{Value, json};
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use super::super::Exit;
 use super::super::masked::{claims, masked};
 use super::super::output::{aside, line};
+use super::super::{Exit, http};
 use crate::secret::Secret;
 use crate::trust::fetch_jwt_svid;
 use crate::world::World;
@@ -92,7 +92,8 @@ async fn exchange(issuer: &str, kind: &str, credential: &Secret<String>) -> anyh
         ("resource", RESOURCE),
     ];
     let body: Vec<String> = form.iter().map(|(name, value)| format!("{name}={}", escaped(value))).collect();
-    let response = http_client(None)?
+    let response = http::client(None)?
+        .build()?
         .post(format!("{issuer}/token"))
         .header("content-type", "application/x-www-form-urlencoded")
         .body(body.join("&"))
@@ -119,7 +120,8 @@ async fn pod_token(place: &Place<'_>, cluster: &PretendCluster) -> anyhow::Resul
         },
     });
     let admin = Secret::new("admin token", std::fs::read_to_string(place.world.admin_token_file(cluster.name()))?);
-    let response = http_client(Some(&place.world.ca_file(cluster.name())))?
+    let response = http::client(Some(&place.world.ca_file(cluster.name())))?
+        .build()?
         .post(format!("{}/api/v1/namespaces/shop/serviceaccounts/api/token", cluster.url()))
         .header("authorization", format!("Bearer {}", admin.expose().trim()))
         .header("content-type", "application/json")
@@ -131,29 +133,6 @@ async fn pod_token(place: &Place<'_>, cluster: &PretendCluster) -> anyhow::Resul
         Some(token) => Ok(Secret::new("service-account token", token.to_owned())),
         None => bail!("no token in the answer: {}", body.get("message").unwrap_or(&Value::Null)),
     }
-}
-
-/// A client that trusts exactly one certificate authority, or none at all (plain HTTP on loopback).
-fn http_client(ca: Option<&Path>) -> anyhow::Result<reqwest::Client> {
-    use rustls::pki_types::CertificateDer;
-    use rustls::pki_types::pem::PemObject;
-    let mut roots = rustls::RootCertStore::empty();
-    if let Some(ca) = ca {
-        for certificate in CertificateDer::pem_file_iter(ca)? {
-            roots.add(certificate?)?;
-        }
-    }
-    let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let tls = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    let client = reqwest::Client::builder()
-        .tls_backend_preconfigured(tls)
-        .no_proxy()
-        .redirect(reqwest::redirect::Policy::none())
-        .timeout(std::time::Duration::from_secs(10));
-    Ok(client.build()?)
 }
 
 /// Percent-encodes a form value.

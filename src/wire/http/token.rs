@@ -44,8 +44,13 @@ pub(super) async fn token(
             decision.of_grant(grant);
             request
         }
-        Err(refusal) => {
+        Err(Unread::Refused(refusal)) => {
             let refusal = exchange.refuse(refusal, &mut decision).await;
+            return answer::refused(&refusal, decision.reference(), challenge.as_deref());
+        }
+        // Its sender is gone or has given up: the record says that the connection dropped, and not that somebody was refused.
+        Err(Unread::CutShort) => {
+            let refusal = malformed("The body ended before it was whole.");
             return answer::refused(&refusal, decision.reference(), challenge.as_deref());
         }
     };
@@ -55,19 +60,32 @@ pub(super) async fn token(
     }
 }
 
-async fn read(headers: &HeaderMap, body: Body) -> Result<(Grants, ExchangeRequest), Refusal> {
+/// Why there is no request.
+enum Unread {
+    Refused(Refusal),
+    /// The body ended in the middle.
+    CutShort,
+}
+
+impl From<Refusal> for Unread {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+async fn read(headers: &HeaderMap, body: Body) -> Result<(Grants, ExchangeRequest), Unread> {
     let mut types = headers.get_all(CONTENT_TYPE).iter();
     let is_form =
         matches!((types.next(), types.next()), (Some(only), None) if is_form(only.to_str().unwrap_or_default()));
     if !is_form {
-        return Err(malformed("The body is application/x-www-form-urlencoded."));
+        return Err(malformed("The body is application/x-www-form-urlencoded.").into());
     }
     let bytes = match Limited::new(body, LONGEST_BODY).collect().await {
         Ok(collected) => collected.to_bytes(),
         Err(error) if error.downcast_ref::<LengthLimitError>().is_some() => {
-            return Err(Refusal::malformed(Malformed::RequestTooLarge, "A request has at most 64 KiB."));
+            return Err(Refusal::malformed(Malformed::RequestTooLarge, "A request has at most 64 KiB.").into());
         }
-        Err(_cut_short) => return Err(malformed("The body ended before it was whole.")),
+        Err(_cut_short) => return Err(Unread::CutShort),
     };
     let form = Form::parse(&bytes)?;
     let grant = grant_type(&form)?;

@@ -1,3 +1,5 @@
+//! The pretend clusters over HTTPS: what a Kubernetes API server answers, and what it refuses.
+
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;

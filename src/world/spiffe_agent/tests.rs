@@ -1,3 +1,5 @@
+//! The pretend agent over its socket, asked by the SPIFFE client library and by bare requests.
+
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;

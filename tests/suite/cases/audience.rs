@@ -11,10 +11,10 @@ async fn audiences() {
 }
 
 const ROWS: &[Row] = &[
-    row("CA-06 JSV-07 made for somebody else", "audience_mismatch", CLIENT, |g| {
+    row("CA-06 JSV-07 BCJ-06 made for somebody else", "audience_mismatch", CLIENT, |g| {
         g.svid(|t| t.claim("aud", "https://other.example"))
     }),
-    row("CA-06 CA-16 made for the token endpoint", "audience_mismatch", CLIENT, |g| {
+    row("CA-06 made for the token endpoint", "audience_mismatch", CLIENT, |g| {
         let url = format!("{}/token", g.issuer());
         g.svid(|t| t.claim("aud", url))
     }),
@@ -75,7 +75,7 @@ const ROWS: &[Row] = &[
         let aud = json!([g.issuer(), 7]);
         g.svid(|t| t.claim("aud", aud))
     }),
-    row("K8S-04 a pod token for somebody else", "audience_mismatch", CLIENT, |g| {
+    row("K8S-04 BCJ-06 a pod token for somebody else", "audience_mismatch", CLIENT, |g| {
         g.pod(|t| t.claim("aud", json!(["https://other.example"])))
     }),
     row("K8S-04 a pod token for us and another", "audience_mismatch", CLIENT, |g| {

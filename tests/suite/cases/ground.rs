@@ -139,7 +139,7 @@ impl Ground {
         ] {
             let answer = request.send(&self.client, self.issuer()).await;
             assert_eq!(answer.status, 200, "{sub} {when} the rows: {}", answer.text);
-            assert_eq!(answer.claims()["sub"], sub);
+            assert_eq!(answer.claims()["sub"], sub, "K8S-22");
         }
     }
 }

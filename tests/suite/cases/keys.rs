@@ -30,12 +30,12 @@ const ROWS: &[Row] = &[
     row("JWK-10 a key for encryption", "key_unknown", CLIENT, |g| g.keyring(&es256("enc"), |t| t)),
     row("JWK-10 a key that may only sign", "key_unknown", CLIENT, |g| g.keyring(&es256("sign-only"), |t| t)),
     row("JWK-10 use and key_ops contradict each other", "key_unknown", CLIENT, |g| g.keyring(&es256("at-odds"), |t| t)),
-    row("JWK-02 a key with its private member", "key_unknown", CLIENT, |g| g.keyring(&es256("private"), |t| t)),
+    row("JWK-08 a key with its private member", "key_unknown", CLIENT, |g| g.keyring(&es256("private"), |t| t)),
     row("JWK-08 K8S-02 a key of a type that nobody knows", "key_unknown", CLIENT, |g| {
         g.keyring(&es256("fit"), |t| t.header("kid", "ml-dsa"))
     }),
-    row("JWK-06 an Ed25519 key", "key_unknown", CLIENT, |g| g.keyring(&es256("fit"), |t| t.header("kid", "ed25519"))),
-    row("JWK-06 EdDSA by an Ed25519 key", "algorithm_refused", CLIENT, |g| {
+    row("JWK-08 an Ed25519 key", "key_unknown", CLIENT, |g| g.keyring(&es256("fit"), |t| t.header("kid", "ed25519"))),
+    row("JSV-02 EdDSA by an Ed25519 key", "algorithm_refused", CLIENT, |g| {
         g.keyring(&es256("fit"), |t| t.header("kid", "ed25519").header("alg", "EdDSA"))
     }),
     row("JWK-11 BCJ-02 PS256 by a key for RS256", "algorithm_refused", CLIENT, |g| {

@@ -122,10 +122,10 @@ const ROWS: &[Row] = &[
         let bound = Bound::Pod { name: "placed-9".to_owned(), node: "node-2".to_owned() };
         g.minted("eu1", &TokenAsk::new("shop", "placed", g.issuer()).bound(bound))
     }),
-    row("K8S-22 NOR-03 another namespace", "not_granted", UNAUTHORIZED, |g| {
+    row("NOR-03 another namespace", "not_granted", UNAUTHORIZED, |g| {
         g.minted("eu1", &TokenAsk::new("shop2", "api", g.issuer()))
     }),
-    row("K8S-22 another account", "not_granted", UNAUTHORIZED, |g| {
+    row("NOR-03 another account", "not_granted", UNAUTHORIZED, |g| {
         g.minted("eu1", &TokenAsk::new("shop", "worker", g.issuer()))
     }),
 ];

@@ -21,7 +21,7 @@ const ROWS: &[Row] = &[
     row("RI-04 a resource that is not there", "target_denied", TARGET, |g| {
         g.good().set("resource", "https://nothing.example")
     }),
-    row("RI-05 RI-03 a slash behind the resource", "target_denied", TARGET, |g| {
+    row("RI-05 a slash behind the resource", "target_denied", TARGET, |g| {
         g.good().set("resource", "https://orders.example/")
     }),
     row("RI-05 a path below the resource", "target_denied", TARGET, |g| {
@@ -90,7 +90,7 @@ const ROWS: &[Row] = &[
     row("NOR-03 a partner cannot name our workload", "key_unknown", CLIENT, |g| {
         g.partner(&es256("partner-second"), |t| t.claim("sub", PARTNER.replace("partner.example", "prod.example")))
     }),
-    row("NOR-04 a client_id of 2049 bytes", "malformed_request", REQUEST, |g| {
+    row("LIM-04 a client_id of 2049 bytes", "malformed_request", REQUEST, |g| {
         g.good().with("client_id", &"x".repeat(2049))
     }),
 ];

@@ -1,0 +1,32 @@
+//! HTTP as commands speak it: no proxy, no redirects, one certificate authority or none.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+
+/// A client that trusts the authorities in `ca`, or, without it, the system's.
+pub(super) fn client(ca: Option<&Path>) -> anyhow::Result<reqwest::ClientBuilder> {
+    let mut roots = rustls::RootCertStore::empty();
+    match ca {
+        Some(ca) => {
+            for certificate in CertificateDer::pem_file_iter(ca)? {
+                roots.add(certificate?)?;
+            }
+        }
+        None => {
+            let (_added, _odd) = roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        }
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let tls = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(reqwest::Client::builder()
+        .tls_backend_preconfigured(tls)
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .timeout(std::time::Duration::from_secs(10)))
+}
