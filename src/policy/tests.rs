@@ -313,7 +313,8 @@ fn rules_that_could_only_be_mistakes_are_refused_sca_18_sca_19_nor_03() {
         change(&mut one);
         given(vec![one]).refused()
     };
-    let cases: [(&str, fn(&mut RuleSettings)); 12] = [
+    type Mistake = (&'static str, fn(&mut RuleSettings));
+    let cases: [Mistake; 12] = [
         ("a star inside a segment", |rule| rule.from.paths = vec!["/a*".to_owned()]),
         ("a whole trust domain", |rule| rule.from.paths = vec!["/*".to_owned()]),
         ("no subject", |rule| rule.from.paths.clear()),

@@ -1,7 +1,10 @@
 //! The neighbours of the table: one step from a refusal, and granted.
 
+use std::collections::BTreeSet;
+
 use countersign::world::cluster::{Bound, TokenAsk};
 use countersign::world::keys::Algorithm;
+use countersign::world::spiffe_agent::Rpc;
 use serde_json::{Value, json};
 
 use super::ground::Ground;
@@ -165,8 +168,42 @@ async fn provenance_nor_05_and_assurance_nor_06() {
         assert_eq!((&record["kind"], &record["source"]), (&json!(kind), &json!(source)));
         let credential = &record["credential"];
         assert_eq!(credential["assurance"], "bearer");
-        for member in ["id", "key_id", "key", "algorithm", "expires"] {
-            assert_ne!(credential[member], Value::Null, "{member} in {record}");
+        for member in ["id", "issued", "expires"] {
+            assert_ne!(credential[member], Value::Null, "credential.{member} in {record}");
+        }
+        for member in ["id", "thumbprint", "algorithm"] {
+            assert_ne!(record["key"][member], Value::Null, "key.{member} in {record}");
         }
     }
+}
+
+/// A success has its shape, says what it is for, and does not outlive the credential.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_success_has_its_shape_tok_11_bcj_08_at_13_nor_07() {
+    let ground = Ground::new().await;
+    let ends = ground.now().seconds() + 77;
+    for request in [ground.svid(|t| t.claim("exp", ends)), ground.pod(|t| t.claim("exp", ends))] {
+        let answer = request.send(&ground.client, ground.issuer()).await;
+        let claims = answer.claims();
+        assert_eq!((answer.status, answer.body["token_type"].as_str()), (200, Some("Bearer")), "TOK-11");
+        assert_eq!(answer.token_header()["typ"], "at+jwt", "BCJ-08");
+        assert_eq!(claims["exp"], ends, "NOR-07");
+        assert_eq!(answer.body["expires_in"], json!(ends - ground.now().seconds()), "TOK-11");
+        let open: BTreeSet<&str> = claims.as_object().unwrap().keys().map(String::as_str).collect();
+        let known = "iss sub aud exp iat nbf jti client_id scope source kind cluster namespace service_account";
+        let unknown: Vec<&&str> = open.iter().filter(|name| !known.split(' ').any(|known| known == **name)).collect();
+        assert!(unknown.is_empty(), "AT-13: {unknown:?}");
+    }
+}
+
+/// The bundle of `prod` comes over a socket without TLS, by the proto's own names and the header that agents ask for.
+#[tokio::test(flavor = "multi_thread")]
+async fn bundles_come_from_a_plain_socket_wap_01_wap_04_wap_12() {
+    let ground = Ground::new().await;
+    let agent = ground.stage.world.agent();
+    assert!(agent.address().starts_with("unix:"));
+    assert!(agent.calls(Rpc::FetchJwtBundles) > 0);
+    assert_eq!(agent.calls_without_header(), 0);
+    let answer = ground.good().send(&ground.client, ground.issuer()).await;
+    assert_eq!(answer.claims()["sub"], API);
 }
