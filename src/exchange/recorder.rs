@@ -23,6 +23,10 @@ const TOGETHER: usize = 512;
 /// How long the end of the process waits for a slow output.
 const FINISH: Duration = Duration::from_secs(5);
 
+/// How often it looks for room in a full queue: five seconds together.
+const FINISH_TRIES: u32 = 100;
+const FINISH_PAUSE: Duration = Duration::from_millis(50);
+
 /// Where records go.
 #[derive(Default)]
 pub struct RecordOutputs {
@@ -115,9 +119,22 @@ impl Recorder {
     pub fn finish(&self) {
         let Some(waiting) = &self.waiting else { return };
         let (written, answer) = sync_channel(1);
-        if waiting.send(Message::Finish(written)).is_ok() {
-            let _ = answer.recv_timeout(FINISH);
+        let mut message = Message::Finish(written);
+        // An output that blocks leaves its queue full: the end is put in line when there is room, and never waited for in `send`.
+        for waited in 0..FINISH_TRIES {
+            match waiting.try_send(message) {
+                Ok(()) => {
+                    if answer.recv_timeout(FINISH.saturating_sub(FINISH_PAUSE * waited)).is_ok() {
+                        return;
+                    }
+                    break;
+                }
+                Err(TrySendError::Full(again)) => message = again,
+                Err(TrySendError::Disconnected(_)) => break,
+            }
+            std::thread::sleep(FINISH_PAUSE);
         }
+        tracing::warn!("the output of decision records did not take the last of them; they are lost");
     }
 }
 

@@ -14,6 +14,7 @@ mod cases;
 mod contract;
 mod documents;
 mod evidence;
+mod faults;
 mod requirements;
 mod smoke;
 mod stage;

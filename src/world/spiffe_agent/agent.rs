@@ -45,6 +45,8 @@ pub enum Answer {
     PermissionDenied,
     /// UNAVAILABLE, also on open streams.
     Unavailable,
+    /// INVALID_ARGUMENT, also on open streams: asking again would change nothing (WAP-08).
+    InvalidArgument,
     /// Messages with empty bundle maps, which the contract does not allow (WAP-07).
     NoBundles,
 }

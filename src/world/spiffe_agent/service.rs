@@ -126,6 +126,7 @@ fn willing(agent: &Agent) -> Result<(), Status> {
     match agent.state().answer {
         Answer::Truth | Answer::NoBundles => Ok(()),
         Answer::PermissionDenied => Err(Status::permission_denied("no identity issued")),
+        Answer::InvalidArgument => Err(Status::invalid_argument("the request is not one that this agent takes")),
         Answer::Unavailable => Err(Status::unavailable("the agent cannot reach its server")),
     }
 }
