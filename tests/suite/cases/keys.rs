@@ -116,10 +116,13 @@ async fn hidden_keys_k8s_15_and_unknown_key_ids_jwk_13() {
     let hidden = cluster.active_key();
     cluster.rotate(Algorithm::ES256).unwrap();
     cluster.hide(hidden.kid()).unwrap();
-    // The next fetch brings the set without the hidden key.
-    let asked = cluster.requests(JWKS_PATH);
-    ground.stage.advance(Lifetime::from_minutes(10)).await;
-    crate::stage::eventually("the keys were fetched again", || cluster.requests(JWKS_PATH) > asked).await;
+    // A token by the new key makes us look again; the set that comes has no hidden key.
+    let mut tries = 0;
+    while ground.good_pod().send(&ground.client, ground.issuer()).await.status != 200 {
+        tries += 1;
+        assert!(tries < 10, "the new key is not found");
+        ground.stage.advance(Lifetime::from_seconds(31)).await;
+    }
     ground.stage.advance(Lifetime::from_seconds(31)).await;
     let before = cluster.requests(JWKS_PATH);
     for number in 0..200 {
@@ -132,11 +135,20 @@ async fn hidden_keys_k8s_15_and_unknown_key_ids_jwk_13() {
         }
     }
     assert!(cluster.requests(JWKS_PATH) <= before + 1, "{} fetches", cluster.requests(JWKS_PATH) - before);
-    ground.stage.advance(Lifetime::from_seconds(31)).await;
     let token =
         ground.stage.pod_forge("eu1").key(&hidden).header("alg", "RS256").header("kid", hidden.kid()).sign().unwrap();
-    let answer = ground.pod_text(&token.token()).send(&ground.client, ground.issuer()).await;
-    assert_eq!((answer.status, answer.error()), (400, "invalid_client"), "{}", answer.text);
-    assert_eq!(ground.stage.reason(&answer).await, "key_unknown");
+    for tries in 0.. {
+        ground.stage.advance(Lifetime::from_seconds(31)).await;
+        let answer = ground.pod_text(&token.token()).send(&ground.client, ground.issuer()).await;
+        // A fetch that takes over a second is answered by 503: ask once more.
+        if answer.status == 400 {
+            assert_eq!(
+                (answer.error(), ground.stage.reason(&answer).await.as_str()),
+                ("invalid_client", "key_unknown")
+            );
+            break;
+        }
+        assert!(answer.status == 503 && tries < 10, "{}", answer.text);
+    }
     ground.good_ones_are_granted("after").await;
 }
