@@ -79,12 +79,10 @@ const NEIGHBOURS: &[Neighbour] = &[
         g.keyring(&es256("twice-second"), |t| t.header("kid", "twice"))
     }),
     ("JWK-12 a kid of several keys, of another curve", |g| g.keyring(&key("twice", Algorithm::ES384), |t| t)),
-    ("BUN-03 BUN-10 BUN-09 a bundle with odd keys and unknown members", |g| {
-        g.partner(&es256("partner-second"), |t| t).set("resource", "https://shared.example")
-    }),
+    ("BUN-03 BUN-10 BUN-09 a bundle with odd keys and unknown members", |g| g.partner(&es256("partner-second"), |t| t)),
     ("BUN-09 a kid that both trust domains have", |g| {
         let kid = g.stage.world.trust_domain().active_key().kid().to_owned();
-        g.partner(&es256(&kid), |t| t).set("resource", "https://shared.example")
+        g.partner(&es256(&kid), |t| t)
     }),
     ("K8S-07 a stretched token before warnafter", |g| {
         let now = g.now().seconds();

@@ -122,6 +122,7 @@ impl Ground {
     pub fn partner(&self, key: &NamedKey, spoil: impl FnOnce(Forge) -> Forge) -> Request {
         let claims = valid_svid(PARTNER, &[self.issuer()], self.now(), Lifetime::from_minutes(5));
         self.svid_text(&spoil(Forge::new(key, claims)).sign().unwrap().token())
+            .set("resource", "https://shared.example")
     }
 
     /// The good ones of every source are granted.
@@ -135,7 +136,7 @@ impl Ground {
                 "spiffe://id.example/k8s/edge-2/ns/shop/sa/api",
             ),
             (self.keyring(&es256("fit"), keep), "spiffe://id.example/k8s/keyring/ns/shop/sa/api"),
-            (self.partner(&es256("partner"), keep).set("audience", "shared").without("resource"), PARTNER),
+            (self.partner(&es256("partner"), keep), PARTNER),
         ] {
             let answer = request.send(&self.client, self.issuer()).await;
             assert_eq!(answer.status, 200, "{sub} {when} the rows: {}", answer.text);

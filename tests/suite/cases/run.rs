@@ -54,7 +54,7 @@ pub async fn refuse(ground: &Ground, rows: &[Row]) {
         }
         let answer = (row.make)(ground).send(&ground.client, &ground.stage.issuer).await;
         let mut faults = check(ground, row.reason, row.wire, &answer).await;
-        if !references.insert(answer.body["error_ref"].to_string()) {
+        if answer.status != 200 && !references.insert(answer.body["error_ref"].to_string()) {
             faults.push("the reference was given before".to_owned());
         }
         wrong.extend(faults.into_iter().map(|fault| format!("{}: {fault}: {}", row.name, shown(&answer))));
@@ -71,6 +71,9 @@ pub fn shown(answer: &Answer) -> &str {
 
 /// What is wrong with a refusal.
 pub async fn check(ground: &Ground, reason: &str, (error, status): Wire, answer: &Answer) -> Vec<String> {
+    if answer.status == 200 {
+        return vec![format!("granted instead of {reason}")];
+    }
     let mut faults = form(answer);
     if (answer.status, answer.error()) != (status, error) {
         faults.push(format!("{} {} instead of {status} {error}", answer.status, answer.error()));

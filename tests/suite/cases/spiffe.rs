@@ -116,7 +116,7 @@ const ROWS: &[Row] = &[
         |g| g.svid(|t| t.claim("sub", PARTNER)),
     ),
     row("SID-10 the partner's workload has the same namespace and account", "not_granted", UNAUTHORIZED, |g| {
-        g.partner(&es256("partner"), |t| t)
+        g.partner(&es256("partner"), |t| t).set("resource", crate::stage::ORDERS)
     }),
     row("JSV-11 SCA-13 WAP-16 signed by a wit-svid key of its trust domain", "key_unknown", CLIENT, |g| {
         g.partner(&es256("wit"), |t| t)
