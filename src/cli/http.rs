@@ -30,3 +30,16 @@ pub(super) fn client(ca: Option<&Path>) -> anyhow::Result<reqwest::ClientBuilder
         .redirect(reqwest::redirect::Policy::none())
         .timeout(std::time::Duration::from_secs(10)))
 }
+
+/// `application/x-www-form-urlencoded`.
+pub(super) fn form(parameters: &[(&str, &str)]) -> String {
+    let escaped = |text: &str| -> String {
+        text.bytes()
+            .map(|byte| match byte {
+                b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
+                other => format!("%{other:02X}"),
+            })
+            .collect()
+    };
+    parameters.iter().map(|(name, value)| format!("{name}={}", escaped(value))).collect::<Vec<_>>().join("&")
+}

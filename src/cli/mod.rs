@@ -3,16 +3,19 @@
 //! Answers in sentences that a colleague could forward; tokens are never printed whole.
 
 mod check;
+mod credential;
+mod decode;
 mod exit;
 mod explain;
 mod help;
 mod http;
-#[cfg(feature = "world")]
 mod masked;
 mod operator;
 mod output;
 mod serve;
 mod status;
+mod surroundings;
+mod token;
 #[cfg(feature = "world")]
 mod up;
 
@@ -41,6 +44,8 @@ enum Command {
     Up(up::Up),
     Serve(serve::Serve),
     Check(check::Check),
+    Token(token::Token),
+    Decode(decode::Decode),
     Explain(explain::Explain),
     Status(status::Status),
     Help(help::Help),
@@ -70,6 +75,8 @@ pub fn run() -> ExitCode {
         Command::Up(up) => up.run(),
         Command::Serve(serve) => serve.run(),
         Command::Check(check) => check.run(),
+        Command::Token(token) => token.run(),
+        Command::Decode(decode) => decode.run(),
         Command::Explain(explain) => explain.run(),
         Command::Status(status) => status.run(),
         Command::Help(help) => help.run(),

@@ -12,17 +12,18 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use clap::Args;
-use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio_util::sync::CancellationToken;
 
 use super::output::{aside, line, logs, runtime};
+use super::surroundings::{Cluster, Surroundings as Facts};
 use super::{Exit, Format};
 use crate::app::{App, Records, Start, StartError};
 use crate::clock::SystemClock;
 use crate::config::Environment;
 use crate::entropy::SystemEntropy;
+use crate::world::cluster::PretendCluster;
 use crate::world::{Surroundings, World, WorldSettings};
 
 /// Run the service with pretend sources on this machine: one command, no root, no network.
@@ -98,9 +99,11 @@ impl Up {
         };
         app.ready().await;
         let place = demonstrate::Place { world: &world, issuer: format!("http://{listen}"), config };
+        let facts = serde_json::to_string(&place.surroundings(app.admin_address()))?;
+        std::fs::write(Facts::file_in(&directory), &facts).context("writing up.json")?;
         let exit = match self.output {
             Format::Json => {
-                line(place.to_json(app.admin_address()).to_string());
+                line(facts);
                 if self.once { demonstrate::exchanges(&place, None).await? } else { Exit::Ok }
             }
             Format::Text => {
@@ -167,26 +170,19 @@ async fn until_told() -> std::io::Result<()> {
 }
 
 impl demonstrate::Place<'_> {
-    fn to_json(&self, admin: SocketAddr) -> serde_json::Value {
-        let clusters: Vec<_> = self
-            .world
-            .clusters()
-            .iter()
-            .map(|cluster| {
-                json!({
-                    "name": cluster.name(),
-                    "url": cluster.url(),
-                    "ca_file": self.world.ca_file(cluster.name()),
-                    "admin_token_file": self.world.admin_token_file(cluster.name()),
-                })
-            })
-            .collect();
-        json!({
-            "issuer": self.issuer,
-            "config": self.config,
-            "workload_api": self.world.agent().address(),
-            "clusters": clusters,
-            "admin": format!("http://{admin}"),
-        })
+    fn surroundings(&self, admin: SocketAddr) -> Facts {
+        let cluster = |cluster: &PretendCluster| Cluster {
+            name: cluster.name().to_owned(),
+            url: cluster.url().to_owned(),
+            ca_file: self.world.ca_file(cluster.name()),
+            admin_token_file: self.world.admin_token_file(cluster.name()),
+        };
+        Facts {
+            issuer: self.issuer.clone(),
+            config: self.config.clone(),
+            workload_api: self.world.agent().address(),
+            clusters: self.world.clusters().iter().map(cluster).collect(),
+            admin: format!("http://{admin}"),
+        }
     }
 }

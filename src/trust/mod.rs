@@ -26,7 +26,7 @@ pub use settings::{Endpoint, KubernetesKeys, SourceKind, SourceSettings, SpiffeK
 pub use source::{KeysNow, KeysUnusable, TrustedSource};
 pub use status::{Collision, SourceStatus};
 pub use view::TrustView;
-pub use workload_svid::fetch_jwt_svid;
+pub use workload_svid::{NoSvid, fetch_jwt_svid};
 
 #[cfg(all(test, feature = "world"))]
 mod tests;

@@ -4,30 +4,52 @@
 
 use std::time::Duration;
 
-use spiffe::WorkloadApiClient;
+use spiffe::{SpiffeId, WorkloadApiClient, WorkloadApiError};
 
 use crate::secret::Secret;
 
 /// An agent on this machine answers in milliseconds.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// Asks the agent at `endpoint` (`unix:/path` or `tcp://IP:port`) for a JWT-SVID with exactly one audience.
+/// Why there is no SVID.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum NoSvid {
+    /// The agent cannot be reached, or does not answer in time.
+    #[error("{0}")]
+    Unreachable(String),
+    /// The agent answers, and gives this process no such identity.
+    #[error("{0}")]
+    NoIdentity(String),
+}
+
+/// Asks the agent at `endpoint` (`unix:/path` or `tcp://IP:port`) for a JWT-SVID with exactly one audience; `id` chooses one of
+/// several identities, the first is the default.
 ///
 /// # Errors
-/// A sentence for the operator: the agent is not there, does not know this process, or took too long.
-pub async fn fetch_jwt_svid(endpoint: &str, audience: &str) -> Result<Secret<String>, String> {
+/// [`NoSvid`], with a sentence for the operator.
+pub async fn fetch_jwt_svid(endpoint: &str, audience: &str, id: Option<&str>) -> Result<Secret<String>, NoSvid> {
+    let id = id.map(SpiffeId::new).transpose().map_err(|error| NoSvid::NoIdentity(error.to_string()))?;
     let fetch = async {
-        let client = WorkloadApiClient::connect_to(endpoint)
-            .await
-            .map_err(|error| format!("the SPIFFE agent at {endpoint} cannot be reached: {error}"))?;
-        let svid = client
-            .fetch_jwt_token([audience], None)
-            .await
-            .map_err(|error| format!("the SPIFFE agent at {endpoint} gave no identity to this process: {error}"))?;
+        let client = WorkloadApiClient::connect_to(endpoint).await.map_err(|error| {
+            NoSvid::Unreachable(format!("the SPIFFE agent at {endpoint} cannot be reached: {error}"))
+        })?;
+        let svid = client.fetch_jwt_token([audience], id.as_ref()).await.map_err(|error| refused(endpoint, &error))?;
         Ok(Secret::new("JWT-SVID", svid))
     };
     match tokio::time::timeout(DEADLINE, fetch).await {
         Ok(outcome) => outcome,
-        Err(_elapsed) => Err(format!("the SPIFFE agent at {endpoint} did not answer within {} s", DEADLINE.as_secs())),
+        Err(_elapsed) => Err(NoSvid::Unreachable(format!(
+            "the SPIFFE agent at {endpoint} did not answer within {} s",
+            DEADLINE.as_secs()
+        ))),
+    }
+}
+
+fn refused(endpoint: &str, error: &WorkloadApiError) -> NoSvid {
+    match error {
+        WorkloadApiError::NoIdentityIssued | WorkloadApiError::PermissionDenied(_) => NoSvid::NoIdentity(format!(
+            "the SPIFFE agent at {endpoint} has no such identity for this process: no registration entry matches it"
+        )),
+        other => NoSvid::Unreachable(format!("the SPIFFE agent at {endpoint} gave no SVID: {other}")),
     }
 }

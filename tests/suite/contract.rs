@@ -7,6 +7,7 @@ mod metadata;
 mod processes;
 mod records;
 mod reload;
+mod serve;
 mod tls;
 mod tokens;
 

@@ -44,11 +44,11 @@ pub(super) async fn exchanges(
     mut decisions: Option<&mut UnboundedReceiver<Vec<u8>>>,
 ) -> anyhow::Result<Exit> {
     let mut exit = Exit::Ok;
-    let svid = fetch_jwt_svid(&place.world.agent().address(), &place.issuer).await;
+    let svid = fetch_jwt_svid(&place.world.agent().address(), &place.issuer, None).await;
     let svid = match svid {
         Ok(svid) => svid,
         Err(why) => {
-            aside(why);
+            aside(why.to_string());
             return Ok(Exit::NoIdentity);
         }
     };
@@ -91,12 +91,11 @@ async fn exchange(issuer: &str, kind: &str, credential: &Secret<String>) -> anyh
         ("client_assertion", credential.expose()),
         ("resource", RESOURCE),
     ];
-    let body: Vec<String> = form.iter().map(|(name, value)| format!("{name}={}", escaped(value))).collect();
     let response = http::client(None)?
         .build()?
         .post(format!("{issuer}/token"))
         .header("content-type", "application/x-www-form-urlencoded")
-        .body(body.join("&"))
+        .body(http::form(&form))
         .send()
         .await
         .context("POST /token")?;
@@ -133,16 +132,6 @@ async fn pod_token(place: &Place<'_>, cluster: &PretendCluster) -> anyhow::Resul
         Some(token) => Ok(Secret::new("service-account token", token.to_owned())),
         None => bail!("no token in the answer: {}", body.get("message").unwrap_or(&Value::Null)),
     }
-}
-
-/// Percent-encodes a form value.
-fn escaped(text: &str) -> String {
-    text.bytes()
-        .map(|byte| match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
-            other => format!("%{other:02X}"),
-        })
-        .collect()
 }
 
 fn tell_token(number: usize, what: &str, token: &Secret<String>, body: &Value, record: &Value) -> anyhow::Result<()> {

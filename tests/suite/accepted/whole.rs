@@ -122,17 +122,22 @@ async fn check_record(house: &House, row: &Row, credential: &str, token: &str, j
     }
     let (header, claims) = (part(credential, 0), part(credential, 1));
     let taken = |record: &mut Value, pointer: &str| record.pointer_mut(pointer).map(Value::take).unwrap_or_default();
-    let key = taken(&mut record, "/credential/key");
+    let key = taken(&mut record, "/key/thumbprint");
     same("length of the key's thumbprint", &key.as_str().map(str::len), &Some(43))?;
     let reference = taken(&mut record, "/ref");
     same("length of the reference", &reference.as_str().map(str::len), &Some(12))?;
     let shown_kid = header["kid"].as_str().map(str::to_owned);
-    let kid = shown_kid.or_else(|| record["credential"]["key_id"].as_str().map(str::to_owned)).unwrap_or_default();
+    let kid = shown_kid.or_else(|| record["key"]["id"].as_str().map(str::to_owned)).unwrap_or_default();
     if kid.is_empty() {
         return Err("NOR-05: the record names no key".to_owned());
     }
     for (name, value) in row.gets.flat {
         same("attribute", &record["attributes"][*name], &json!(value))?;
+    }
+    let issued = taken(&mut record, "/credential/issued");
+    same("whether the record says when it was issued", &issued.is_string(), &claims["iat"].is_number())?;
+    if let Some(credential) = record["credential"].as_object_mut() {
+        credential.remove("issued");
     }
     taken(&mut record, "/attributes");
     taken(&mut record, "/asked");
@@ -151,12 +156,10 @@ async fn check_record(house: &House, row: &Row, credential: &str, token: &str, j
         "attributes": null,
         "credential": {
             "id": claims["jti"].as_str().map_or_else(|| fingerprint(credential), str::to_owned),
-            "key_id": kid,
-            "key": null,
-            "algorithm": header["alg"],
             "expires": end(&claims).to_rfc3339(),
             "assurance": "bearer",
         },
+        "key": { "id": kid, "thumbprint": null, "algorithm": header["alg"] },
         "asked": null,
         "resource": gets.target.name,
         "rules": [gets.rule],

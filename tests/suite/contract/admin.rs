@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 
 use countersign::clock::Lifetime;
 use countersign::world::Behaviour;
+use futures_util::FutureExt;
 use serde_json::json;
 
 use super::{header, members, metric};
-use crate::stage::{API, Stage, client};
+use crate::stage::{API, Stage, client, eventually};
 
 /// Every metric, whole: operators build alerts on these names.
 const METRICS: &str = "\
@@ -27,6 +28,7 @@ countersign_signing_keys gauge";
 #[tokio::test(flavor = "multi_thread")]
 async fn there_are_three_paths_and_they_are_read_only() {
     let stage = Stage::standard().await;
+    stage.app.ready().await;
     for path in ["/healthz", "/readyz", "/metrics"] {
         let answer = stage.admin(path).await;
         assert_eq!((answer.status, header(&answer, "cache-control")), (200, "no-store"), "{path}");
@@ -55,6 +57,7 @@ async fn there_are_three_paths_and_they_are_read_only() {
 #[tokio::test(flavor = "multi_thread")]
 async fn ready_waits_for_first_attempts_and_for_nothing_else() {
     let mut stage = Stage::standard().await;
+    stage.app.ready().await;
     let ready = stage.admin("/readyz").await;
     assert_eq!(members(&ready.body), ["generation", "ready", "sources", "waiting_for"]);
     assert_eq!((&ready.body["ready"], &ready.body["waiting_for"]), (&json!(true), &json!([])));
@@ -68,8 +71,11 @@ async fn ready_waits_for_first_attempts_and_for_nothing_else() {
     assert_eq!((waiting.status, &waiting.body["ready"]), (503, &json!(false)));
     assert_eq!(waiting.body["waiting_for"], json!(["first attempt of each source"]));
     assert_eq!(stage.admin("/healthz").await.status, 200, "alive all the same");
-    stage.clock.advance(Lifetime::from_seconds(5));
-    stage.app.ready().await;
+    eventually("five seconds are enough", || {
+        stage.clock.advance(Lifetime::from_seconds(5));
+        stage.app.ready().now_or_never().is_some()
+    })
+    .await;
     let shown = stage.admin("/readyz").await;
     assert_eq!((shown.status, &shown.body["ready"]), (200, &json!(true)));
     stage.cluster("eu1").behave_well();
