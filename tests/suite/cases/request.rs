@@ -109,11 +109,15 @@ impl Request {
 
     /// Sends it.
     pub async fn send(&self, client: &reqwest::Client, issuer: &str) -> Answer {
-        for (_, value) in &self.parameters {
-            evidence::secret(value);
+        for (name, value) in &self.parameters {
+            if matches!(name.as_str(), "client_assertion" | "assertion") {
+                evidence::secret(value);
+            }
         }
-        for (_, value) in &self.headers {
-            evidence::secret(value);
+        for (name, value) in &self.headers {
+            if matches!(*name, "authorization" | "oauth-client-attestation" | "oauth-client-attestation-pop") {
+                evidence::secret(value);
+            }
         }
         let method = reqwest::Method::from_bytes(self.method.as_bytes()).unwrap();
         let mut request = client.request(method, format!("{issuer}{}", self.target)).body(self.body());
