@@ -115,3 +115,19 @@ fn jose_18_pss_salts_have_the_length_of_the_hash() {
     assert_eq!(jws.signature().len(), 256);
     assert!(opens(&jws, &set_of(&[json!(key.public_jwk())])).is_ok());
 }
+
+#[test]
+fn bun_01_a_document_without_keys_is_no_set_and_an_empty_one_is() {
+    for text in ["{}", r#"{"keys":null}"#, r#"{"keys":{}}"#, r#"{"Keys":[]}"#, "[]", ""] {
+        assert!(KeySet::parse(text.as_bytes(), KeyPurpose::SpiffeBundle).is_err(), "{text}");
+    }
+    let set = KeySet::parse(br#"{"keys":[]}"#, KeyPurpose::SpiffeBundle).unwrap();
+    assert!(set.keys().is_empty());
+}
+
+#[test]
+fn a_set_has_at_most_500_keys() {
+    let set = |count: usize| format!(r#"{{"keys":[{}]}}"#, vec!["{}"; count].join(","));
+    assert!(KeySet::parse(set(500).as_bytes(), KeyPurpose::JwkSet).is_ok());
+    assert_eq!(KeySet::parse(set(501).as_bytes(), KeyPurpose::JwkSet).err(), Some(KeySetFault::TooMany));
+}

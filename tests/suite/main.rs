@@ -10,9 +10,11 @@
 )]
 
 mod accepted;
+mod cases;
 mod contract;
 mod documents;
 mod evidence;
 mod faults;
+mod requirements;
 mod smoke;
 mod stage;

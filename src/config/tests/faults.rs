@@ -235,6 +235,48 @@ fn problems_of_other_modules_get_a_line_sca_17_sca_18_sca_19_at_10() {
     assert_eq!(found.len(), 2);
 }
 
+#[test]
+fn an_issuer_is_needed_ca_07() {
+    let whole = with_source("name: a\nspiffe: { trust_domain: p.example, bundle: { file: b } }");
+    assert!(load_text("issuer", &whole).is_ok());
+    let found = refused("issuer", &whole.replace("issuer: https://id.example\n", ""));
+    assert!(found.iter().any(|said| said.contains("`issuer` is missing")), "{found:?}");
+}
+
+/// Two sources never make one identity, unless one of them names the other.
+#[test]
+fn two_sources_of_one_identity_are_refused_nor_02_k8s_22_sca_25() {
+    let cluster = |name: &str, more: &str| {
+        format!("name: {name}\nkubernetes: {{ issuers: [{name}], keys: {{ file: b }} }}\n{more}")
+    };
+    let domain = |name: &str, more: &str| {
+        format!("name: {name}\nspiffe: {{ trust_domain: p.example, bundle: {{ file: b }} }}\n{more}")
+    };
+    let same = "identity: \"spiffe://p.example/ns/{namespace}/sa/{service_account}\"";
+    let agreed = format!("{same}\nshares_identities_with: [a]");
+    let load = |one: String, two: String| {
+        let two = two.trim().replace('\n', "\n    ");
+        load_text("identities", &format!("{}  - {two}\n", with_source(&one)))
+    };
+    for (what, one, two) in [
+        ("two clusters", cluster("a", ""), cluster("b", "")),
+        ("a trust domain and a cluster of another", domain("a", ""), cluster("b", "")),
+        ("a cluster that shares with a trust domain", domain("a", ""), cluster("b", &agreed)),
+        ("clusters that share", cluster("a", same), cluster("b", &agreed)),
+        ("two sources of one trust domain that share", domain("a", ""), domain("b", "shares_identities_with: [a]")),
+    ] {
+        assert!(load(one, two).is_ok(), "{what}");
+    }
+    for (what, one, two) in [
+        ("a cluster mapped into a trust domain", domain("a", ""), cluster("b", same)),
+        ("two clusters of one template", cluster("a", same), cluster("b", same)),
+        ("two sources of one trust domain", domain("a", ""), domain("b", "")),
+    ] {
+        let report = load(one, two).expect_err(what);
+        assert_eq!((report.problems(), report.findings()[0].path.as_str()), (1, "trust[1]"), "{what}: {report}");
+    }
+}
+
 /// What follows from a problem is not reported beside it.
 #[test]
 fn a_bad_source_does_not_make_rules_bad() {

@@ -104,7 +104,7 @@ fn is_form(content_type: &str) -> bool {
 }
 
 fn grant_type(form: &Form) -> Result<Grants, Refusal> {
-    let Some(named) = form.once("grant_type")? else { return Err(malformed("Parameter grant_type is missing.")) };
+    let Some(named) = form.value("grant_type") else { return Err(malformed("Parameter grant_type is missing.")) };
     Grants::ALL.into_iter().find(|grant| grant.as_str() == named).ok_or_else(|| {
         let served: Vec<&str> = Grants::ALL.iter().map(|grant| grant.as_str()).collect();
         Refusal::malformed(
@@ -116,8 +116,8 @@ fn grant_type(form: &Form) -> Result<Grants, Refusal> {
 
 /// The one credential of the request. Every other way to authenticate beside it is refused (TOK-19, C-01), and alone it is not taken.
 fn client(form: &Form, headers: &HeaderMap) -> Result<Shown, Refusal> {
-    let (kind, assertion) = (form.once("client_assertion_type")?, form.once("client_assertion")?);
-    let other = other_method(form, headers)?;
+    let (kind, assertion) = (form.value("client_assertion_type"), form.value("client_assertion"));
+    let other = other_method(form, headers);
     let (kind, assertion) = match (kind, assertion, other) {
         (None, None, None) => {
             return Err(Refusal::misshapen(
@@ -171,20 +171,15 @@ fn client(form: &Form, headers: &HeaderMap) -> Result<Shown, Refusal> {
     Ok(shown(jws))
 }
 
-fn other_method(form: &Form, headers: &HeaderMap) -> Result<Option<String>, Refusal> {
-    for parameter in OTHER_PARAMETERS {
-        if form.once(parameter)?.is_some() {
-            return Ok(Some(parameter.to_owned()));
-        }
-    }
-    let header = OTHER_HEADERS.into_iter().find(|name| headers.contains_key(HeaderName::from_static(name)));
-    Ok(header
-        .map(str::to_owned)
-        .or_else(|| answer::authorization_scheme(headers).map(|scheme| format!("Authorization: {scheme}"))))
+fn other_method(form: &Form, headers: &HeaderMap) -> Option<String> {
+    let parameter = OTHER_PARAMETERS.into_iter().find(|name| form.value(name).is_some());
+    let header = || OTHER_HEADERS.into_iter().find(|name| headers.contains_key(HeaderName::from_static(name)));
+    let scheme = || answer::authorization_scheme(headers).map(|scheme| format!("Authorization: {scheme}"));
+    parameter.or_else(header).map(str::to_owned).or_else(scheme)
 }
 
 fn ask(form: &Form) -> Result<Ask, Refusal> {
-    let scopes = form.once("scope")?.map(ScopeSet::parse).transpose();
+    let scopes = form.value("scope").map(ScopeSet::parse).transpose();
     let scopes =
         scopes.map_err(|why| Refusal::denied(Denied::ScopeDenied, format!("scope is not readable: {why}."), ""))?;
     let short = |name: &'static str, value: Option<&str>| match value {
@@ -195,7 +190,7 @@ fn ask(form: &Form) -> Result<Ask, Refusal> {
         resource: short("resource", form.target("resource")?)?,
         audience: short("audience", form.target("audience")?)?,
         scopes,
-        client_id: short("client_id", form.once("client_id")?)?,
+        client_id: short("client_id", form.value("client_id"))?,
     })
 }
 

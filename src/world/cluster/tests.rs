@@ -169,7 +169,7 @@ async fn review_refuses_what_is_gone_spoiled_or_late() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn token_request_keeps_its_rules() {
+async fn token_request_keeps_its_rules_k8s_20() {
     let stage = Stage::set(|_| {}).await;
     let path = token_request_path("shop", "api");
     let body = json!({ "spec": { "audiences": [AUDIENCE] } });

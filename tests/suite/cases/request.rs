@@ -1,0 +1,132 @@
+//! A request to the token endpoint that can be spoiled in any part.
+
+use crate::evidence;
+use crate::stage::{Answer, answer, encode};
+
+/// What is sent.
+#[derive(Clone)]
+pub struct Request {
+    method: &'static str,
+    target: String,
+    content_type: Option<String>,
+    headers: Vec<(&'static str, String)>,
+    parameters: Vec<(String, String)>,
+    raw: Option<Vec<u8>>,
+}
+
+impl Request {
+    /// `POST /token` with these parameters.
+    pub fn form(parameters: &[(&str, &str)]) -> Self {
+        Self {
+            method: "POST",
+            target: "/token".to_owned(),
+            content_type: Some("application/x-www-form-urlencoded".to_owned()),
+            headers: Vec::new(),
+            parameters: parameters.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+            raw: None,
+        }
+    }
+
+    /// With one more parameter, also beside one of the same name.
+    pub fn with(mut self, name: &str, value: &str) -> Self {
+        self.parameters.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// With another value of a parameter.
+    pub fn set(self, name: &str, value: &str) -> Self {
+        self.without(name).with(name, value)
+    }
+
+    /// Without a parameter.
+    pub fn without(mut self, name: &str) -> Self {
+        self.parameters.retain(|(found, _)| found != name);
+        self
+    }
+
+    /// With a parameter under another name.
+    pub fn renamed(mut self, name: &str, to: &str) -> Self {
+        for (found, _) in &mut self.parameters {
+            if found == name {
+                *found = to.to_owned();
+            }
+        }
+        self
+    }
+
+    /// The value of a parameter.
+    pub fn value(&self, name: &str) -> String {
+        self.parameters.iter().find(|(found, _)| found == name).map(|(_, value)| value.clone()).unwrap()
+    }
+
+    /// With a header.
+    pub fn header(mut self, name: &'static str, value: &str) -> Self {
+        self.headers.push((name, value.to_owned()));
+        self
+    }
+
+    /// With another content type, or none.
+    pub fn content_type(mut self, value: Option<&str>) -> Self {
+        self.content_type = value.map(str::to_owned);
+        self
+    }
+
+    /// With these bytes behind the encoded form.
+    pub fn and_raw(mut self, bytes: &[u8]) -> Self {
+        let body = [self.body(), bytes.to_vec()].concat();
+        self.raw = Some(body);
+        self
+    }
+
+    /// With these bytes instead of the encoded form.
+    pub fn raw(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.raw = Some(bytes.into());
+        self
+    }
+
+    /// At another path or with a query.
+    pub fn at(mut self, target: &str) -> Self {
+        target.clone_into(&mut self.target);
+        self
+    }
+
+    /// By another method.
+    pub const fn by(mut self, method: &'static str) -> Self {
+        self.method = method;
+        self
+    }
+
+    /// The body as it is sent.
+    pub fn body(&self) -> Vec<u8> {
+        let pairs: Vec<(&str, &str)> = self.parameters.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+        self.raw.clone().unwrap_or_else(|| encode(&pairs).into_bytes())
+    }
+
+    /// The form as a query.
+    pub fn query(&self) -> String {
+        String::from_utf8(self.body()).unwrap()
+    }
+
+    /// Sends it.
+    pub async fn send(&self, client: &reqwest::Client, issuer: &str) -> Answer {
+        for (name, value) in &self.parameters {
+            if matches!(name.as_str(), "client_assertion" | "assertion") {
+                evidence::secret(value);
+            }
+        }
+        for (name, value) in &self.headers {
+            if matches!(*name, "authorization" | "oauth-client-attestation" | "oauth-client-attestation-pop") {
+                evidence::secret(value);
+            }
+        }
+        let method = reqwest::Method::from_bytes(self.method.as_bytes()).unwrap();
+        let mut request = client.request(method, format!("{issuer}{}", self.target)).body(self.body());
+        if let Some(content_type) = &self.content_type {
+            request = request.header("content-type", content_type);
+        }
+        for (name, value) in &self.headers {
+            request = request.header(*name, value);
+        }
+        answer(request.send().await.unwrap()).await
+    }
+}
