@@ -136,4 +136,8 @@ fn the_server_has_defaults() {
     assert!(configuration.listen.tls.is_none() && configuration.audit.stdout);
     assert!(configuration.state.directory.ends_with("state") && configuration.signing.directory.ends_with("keys"));
     assert!(configuration.rules[0].from.everyone);
+    assert_eq!((configuration.limits.per_identity, configuration.limits.in_flight), (None, 512));
+    let limited = load_text("limits", &format!("{text}limits: {{ per_identity: 90/m, in_flight: 8 }}\n")).unwrap();
+    let limits = limited.configuration.limits;
+    assert_eq!((limits.per_identity.unwrap().to_string(), limits.in_flight), ("90/m".to_owned(), 8));
 }
