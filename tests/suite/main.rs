@@ -15,6 +15,7 @@ mod contract;
 mod documents;
 mod evidence;
 mod faults;
+mod limits;
 mod requirements;
 mod smoke;
 mod stage;
