@@ -220,7 +220,9 @@ impl Plan {
                 && key.schedule.retire() <= self.at
         });
         let since = gone_back.map(|key| key.schedule.retire()).fold(last.activate(), Timestamp::max);
-        Some(since.plus(rotate).min(last.retire().minus(OVERLAP)).max(last.activate()))
+        // A second later at least: of two that take over at once the id would decide.
+        let soonest = last.activate().plus(Lifetime::from_seconds(1));
+        Some(since.plus(rotate).min(last.retire().minus(OVERLAP)).max(soonest))
     }
 
     /// The first key that waits signs as soon as it may; without one, one is made.

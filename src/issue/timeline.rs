@@ -155,7 +155,7 @@ mod tests {
             ES256 past-key… could sign again (rollback) for 8 h, and stays published for 33 h more\n\
             ES256 revoked-… was revoked 45 s ago: it signs nothing and is in no key set\n\
             ES256 old-key-… retired 14 h ago and stays published for 11 h more\n\
-            ES256 gone is gone since 10 d; its file may be removed\n";
+            ES256 gone is gone since 11 d; its file may be removed\n";
         assert_eq!(said, wanted);
         let lone = timeline(&keys[4..5], now);
         assert_eq!(lone, "ES256 p_mmY1B3… signs now, since 3 d; no next ES256 key is made yet, its own end is in 25 h\n");
