@@ -37,7 +37,8 @@ mod tests;
 /// publish a key long before its first use.
 const REREAD_EVERY: Lifetime = Lifetime::from_seconds(5);
 
-const _: () = assert!(REREAD_EVERY.millis() * 2 < SEEN_BY_ALL.millis(), "all processes publish a key from one moment on");
+const _: () =
+    assert!(REREAD_EVERY.millis() * 2 < SEEN_BY_ALL.millis(), "all processes publish a key from one moment on");
 
 /// A signing key of the ring.
 pub struct RingKey {
@@ -181,7 +182,8 @@ impl KeyRing {
             // Another process may have made them while this one waited.
             keys = self.load(&mut writer)?;
             let schedule = if keys.is_empty() { Schedule::at_once(at) } else { Schedule::announced(at) };
-            let missing: Vec<_> = missing(&keys, needed, at).into_iter().map(|algorithm| (algorithm, schedule)).collect();
+            let missing: Vec<_> =
+                missing(&keys, needed, at).into_iter().map(|algorithm| (algorithm, schedule)).collect();
             if !missing.is_empty() {
                 self.make(&lock, &missing)?;
                 keys = self.load(&mut writer)?;
@@ -256,13 +258,16 @@ impl KeyRing {
     /// Every key of the folder, in order of ids.
     pub fn states(&self, at: Timestamp) -> Vec<KeyStatus> {
         let (ring, out_of_use) = (self.ring.load(), self.out_of_use.load());
+        let algorithms: BTreeSet<Algorithm> = ring.keys.iter().map(|key| key.key.algorithm()).collect();
+        let signers: Vec<&Arc<RingKey>> =
+            algorithms.into_iter().filter_map(|algorithm| signer(&ring.keys, &out_of_use, algorithm, at)).collect();
         let status = |key: &Arc<RingKey>| {
             let algorithm = key.key.algorithm();
             KeyStatus {
                 key_id: key.key.key_id().clone(),
                 algorithm,
                 state: key.schedule.state(at),
-                signs: signer(&ring.keys, &out_of_use, algorithm, at).is_some_and(|signer| Arc::ptr_eq(signer, key)),
+                signs: signers.iter().any(|signer| Arc::ptr_eq(signer, key)),
                 out_of_use: out_of_use.contains(key.key.key_id()),
                 signatures: key.signatures(),
                 schedule: key.schedule,
@@ -301,7 +306,8 @@ impl fmt::Debug for KeyRing {
 
 /// The needed algorithms without a key that signs, will sign, or waits to.
 fn missing(keys: &[Arc<RingKey>], needed: &BTreeSet<Algorithm>, at: Timestamp) -> Vec<Algorithm> {
-    let serves = |key: &RingKey| !matches!(key.schedule.state(at), KeyState::Retired | KeyState::Gone | KeyState::Revoked);
+    let serves =
+        |key: &RingKey| !matches!(key.schedule.state(at), KeyState::Retired | KeyState::Gone | KeyState::Revoked);
     let has = |algorithm: Algorithm| keys.iter().any(|key| key.key.algorithm() == algorithm && serves(key));
     needed.iter().copied().filter(|algorithm| !has(*algorithm)).collect()
 }

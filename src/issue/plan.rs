@@ -3,7 +3,7 @@
 //! A pure function of the dates in the files and the clock. Never plans a key that signs before it was published long enough.
 
 use std::cmp::Reverse;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::schedule::{KeyState, OVERLAP, PUBLISHED_BEFORE_USE, SEEN_BY_ALL, Schedule};
 use super::settings::{LONGEST_ROTATION, SHORTEST_ROTATION};
@@ -248,13 +248,13 @@ impl Plan {
         }
     }
 
-    /// The key that signs now does so until its successor takes over, and without one for its whole life.
+    /// The key that signs now does so until its successor takes over, and so do those that wait; the last has its whole life.
     fn prolong(&mut self, algorithm: Algorithm) {
         let at = self.at;
         let mut successor: Option<Timestamp> = None;
         for key in self.keys.iter_mut().rev().filter(|key| key.algorithm == algorithm && serves(key, at)) {
+            key.schedule = key.schedule.lasting(successor.map(|takes_over| takes_over.plus(OVERLAP)));
             if key.schedule.activate() <= at {
-                key.schedule = key.schedule.lasting(successor.map(|takes_over| takes_over.plus(OVERLAP)));
                 return;
             }
             successor = Some(key.schedule.activate());
@@ -277,28 +277,32 @@ impl Plan {
         self.keys.retain(|key| {
             key.schedule.revoked().is_some()
                 || key.schedule.gone().plus(KEPT_WHEN_GONE) > at
-                || !followed.iter().any(|(algorithm, since)| *algorithm == key.algorithm && *since > key.schedule.activate())
+                || !followed
+                    .iter()
+                    .any(|(algorithm, since)| *algorithm == key.algorithm && *since > key.schedule.activate())
         });
     }
 
     /// The difference to `before`. Keys that last longer come first: a process that dies on the way leaves a signer.
     fn changes(self, before: &[Dated]) -> Changes {
+        let after: BTreeMap<&KeyId, Schedule> =
+            self.keys.iter().filter_map(|key| Some((key.key_id.as_ref()?, key.schedule))).collect();
         let mut changes = Changes::default();
         let mut dates: Vec<(bool, KeyId, Schedule)> = Vec::new();
         for old in before {
             let Some(key_id) = &old.key_id else { continue };
-            match self.keys.iter().find(|key| key.key_id.as_ref() == Some(key_id)) {
+            match after.get(key_id) {
                 None => changes.forget.push(key_id.clone()),
-                Some(new) if new.schedule != old.schedule => {
-                    let lasts_longer = new.schedule.ends() > old.schedule.ends();
-                    dates.push((!(lasts_longer && new.schedule.activate() == old.schedule.activate()), key_id.clone(), new.schedule));
+                Some(new) if *new != old.schedule => {
+                    let lasts_longer = new.ends() > old.schedule.ends() && new.activate() == old.schedule.activate();
+                    dates.push((!lasts_longer, key_id.clone(), *new));
                 }
                 Some(_) => {}
             }
         }
         dates.sort_by_key(|(after, ..)| *after);
         changes.dates = dates.into_iter().map(|(_, key_id, schedule)| (key_id, schedule)).collect();
-        let made = self.keys.into_iter().filter(|key| key.key_id.is_none());
+        let made = self.keys.iter().filter(|key| key.key_id.is_none());
         changes.make = made.map(|key| (key.algorithm, key.schedule)).collect();
         changes
     }

@@ -248,15 +248,21 @@ mod tests {
         assert_eq!(announced.state(odd), KeyState::Pending, "other processes must read it first");
         assert_eq!((announced.publish(), announced.activate()), (at(1_790_000_015), at(1_790_000_615)));
         assert_eq!(Schedule::announced_for(odd, odd), announced);
-        assert_eq!(Schedule::announced_for(odd, at(1_790_009_000).plus(Lifetime::from_millis(1))).activate(), at(1_790_009_001));
+        assert_eq!(
+            Schedule::announced_for(odd, at(1_790_009_000).plus(Lifetime::from_millis(1))).activate(),
+            at(1_790_009_001)
+        );
     }
 
     #[test]
     fn revoked_keys_are_nowhere_from_that_moment() {
         let schedule = Schedule::new(at(1000), at(2000), at(3000), at(90_000)).unwrap();
-        for (revoked, before) in
-            [(1000, KeyState::Pending), (2500, KeyState::Published), (5000, KeyState::Active), (90_001, KeyState::Retired)]
-        {
+        for (revoked, before) in [
+            (1000, KeyState::Pending),
+            (2500, KeyState::Published),
+            (5000, KeyState::Active),
+            (90_001, KeyState::Retired),
+        ] {
             let schedule = schedule.revoked_at(at(revoked)).unwrap();
             assert_eq!(schedule.state(at(revoked - 1)), before);
             assert_eq!(schedule.state(at(revoked)), KeyState::Revoked);

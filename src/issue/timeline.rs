@@ -158,7 +158,10 @@ mod tests {
             ES256 gone is gone since 11 d; its file may be removed\n";
         assert_eq!(said, wanted);
         let lone = timeline(&keys[4..5], now);
-        assert_eq!(lone, "ES256 p_mmY1B3… signs now, since 3 d; no next ES256 key is made yet, its own end is in 25 h\n");
+        assert_eq!(
+            lone,
+            "ES256 p_mmY1B3… signs now, since 3 d; no next ES256 key is made yet, its own end is in 25 h\n"
+        );
         assert_eq!(timeline(&[], now), "");
     }
 

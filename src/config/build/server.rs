@@ -6,12 +6,12 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::{Desk, duration, parsed};
+use crate::clock::Lifetime;
 use crate::config::field::Field;
 use crate::config::ledger::Said;
 use crate::config::net;
 use crate::config::place::PlaceId;
 use crate::config::raw::{Listen, Main, Signing, Text, Tls};
-use crate::clock::Lifetime;
 use crate::identity::{IssuerUrl, TrustDomain};
 use crate::issue::{DEFAULT_ROTATION, LONGEST_ROTATION, SHORTEST_ROTATION, SigningSettings};
 use crate::reason::quoted;
@@ -183,7 +183,8 @@ fn signing(desk: Desk<'_>, section: &Field<Signing>) -> Option<SigningSettings> 
         && files.is_written()
     {
         let also = [("directory", directory.is_written()), ("rotate", rotate.is_written())];
-        let also: Vec<_> = also.into_iter().filter(|(_, written)| *written).map(|(key, _)| format!("`{key}`")).collect();
+        let also: Vec<_> =
+            also.into_iter().filter(|(_, written)| *written).map(|(key, _)| format!("`{key}`")).collect();
         if !also.is_empty() {
             let said = Said::new(format!("with `files` there is no {}", also.join(" and no ")));
             desk.ledger.problem(

@@ -137,12 +137,17 @@ fn the_server_has_defaults() {
     assert_eq!(configuration.admin.address.to_string(), "127.0.0.1:9443");
     assert!(configuration.listen.tls.is_none() && configuration.audit_stdout);
     assert!(configuration.state.ends_with("state") && configuration.signing.path().ends_with("keys"));
-    let signing = |written: &str| load_text("signing", &format!("{text}signing: {written}\n")).unwrap().configuration.signing;
-    for (written, hours) in [("{}", 720), ("{ rotate: 1h }", 1), ("{ rotate: 366d }", 8784), ("{ directory: a }", 720)] {
+    let signing =
+        |written: &str| load_text("signing", &format!("{text}signing: {written}\n")).unwrap().configuration.signing;
+    for (written, hours) in [("{}", 720), ("{ rotate: 1h }", 1), ("{ rotate: 366d }", 8784), ("{ directory: a }", 720)]
+    {
         let signing = signing(written);
         let SigningSettings::Directory { rotate, .. } = &signing else { panic!("{signing:?}") };
         assert_eq!(*rotate, Lifetime::from_hours(hours), "{written}");
     }
-    assert_eq!(signing("{ files: /etc/countersign/keys }"), SigningSettings::Files { path: "/etc/countersign/keys".into() });
+    assert_eq!(
+        signing("{ files: /etc/countersign/keys }"),
+        SigningSettings::Files { path: "/etc/countersign/keys".into() }
+    );
     assert!(configuration.rules[0].from.everyone);
 }

@@ -58,12 +58,7 @@ impl KeyRing {
     ///
     /// # Errors
     /// As [`KeyRing::new_key`], and [`KeyRingFault::Plan`] when no key waits, or `until` is not later than planned or over a year away.
-    pub fn hold(
-        &self,
-        algorithm: Algorithm,
-        until: Timestamp,
-        at: Timestamp,
-    ) -> Result<Vec<KeyStatus>, KeyRingFault> {
+    pub fn hold(&self, algorithm: Algorithm, until: Timestamp, at: Timestamp) -> Result<Vec<KeyStatus>, KeyRingFault> {
         self.planned(at, |keys| plan::hold(keys, algorithm, until, at))
     }
 

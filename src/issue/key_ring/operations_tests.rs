@@ -56,7 +56,7 @@ fn a_new_key_is_published_and_then_signs() {
     assert_eq!(keys.len(), 2);
     assert_eq!(stage.signer(at(714)), Some(stage.first.clone()));
     assert!(stage.published(at(115), &new));
-    assert_eq!(stage.signer(at(715)), Some(new.clone()));
+    assert_eq!(stage.signer(at(715)), Some(new));
     let said = timeline(&stage.one.states(at(235)), at(235));
     let lines: Vec<_> = said.lines().collect();
     assert!(lines[0].contains(" signs now, since 4 m; ") && lines[0].ends_with(" takes over in 8 m"), "{said}");
@@ -123,12 +123,10 @@ fn a_revoked_key_is_nowhere_at_once_and_for_good() {
     let keys = stage.one.rotate(ES, at(0)).unwrap();
     let next = other_than(&keys, &[&stage.first]);
     assert_eq!(stage.signer(at(700)), Some(next.clone()));
-    let held = stage.one.active(ES, at(700)).unwrap();
     let keys = stage.one.revoke(&next, at(800)).unwrap();
     assert!(keys.iter().any(|key| key.key_id == next && key.state == KeyState::Revoked && !key.signs));
     assert!(!stage.published(at(800), &next));
     assert_eq!(stage.signer(at(800)), Some(stage.first.clone()), "until a fresh one may sign");
-    assert!(held.retires_at() > at(800), "who holds the old key has a second to end");
     assert_eq!(stage.one.revoke(&next, at(900)).unwrap().len(), keys.len(), "once is enough");
     let unknown = KeyId::parse("unknown").unwrap();
     assert!(matches!(stage.one.revoke(&unknown, at(900)), Err(KeyRingFault::Plan(PlanFault::Unknown))));
