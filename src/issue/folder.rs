@@ -1,6 +1,7 @@
 //! The folder of key files: what is in it, who may write to it now, and how a file enters it whole.
 //!
-//! Never deletes or changes a key file. Temporary files and names that do not end in `.json` are none of its business.
+//! Never writes into a folder that is somebody else's, and never without the lock. Temporary files and names that do not end in
+//! `.json` are none of its business.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Read, Write};
@@ -13,7 +14,8 @@ use crate::secret::Secret;
 
 /// Most bytes of a key file. The largest real one, RSA with 8192 bits, has about seven thousand.
 const FILE_LIMIT: usize = 64 * 1024;
-/// Most visible entries of the folder. A daily rotation fills it in three years, if nobody ever removes a file.
+/// Most visible entries of the folder. Two algorithms that rotate hourly have about 500, as files of keys that are gone for a week
+/// are then removed.
 const MOST_FILES: usize = 1000;
 /// How long another process may take to make its keys: 30 seconds, as RSA keys take a while.
 const LOCK_TRIES: u32 = 600;
@@ -21,6 +23,8 @@ const LOCK_PAUSE: Duration = Duration::from_millis(50);
 
 /// Bits of a mode that let others than the owner at a file.
 const OTHERS: u32 = 0o077;
+/// The same in a mounted Secret, where the group is how the kubelet lets us read.
+const STRANGERS: u32 = 0o027;
 /// Bits of a mode that let others change what is in a folder.
 const OTHERS_WRITE: u32 = 0o022;
 
@@ -28,6 +32,7 @@ const OTHERS_WRITE: u32 = 0o022;
 #[derive(Debug)]
 pub(super) struct Folder {
     path: PathBuf,
+    ours: bool,
 }
 
 /// One file, as it was read.
@@ -47,14 +52,20 @@ pub(super) struct FolderLock {
 impl Folder {
     /// Makes the folder (0700) if it is not there.
     pub(super) fn open(path: &Path) -> Result<Self, KeyRingFault> {
-        let folder = Self { path: path.to_owned() };
+        let folder = Self { path: path.to_owned(), ours: true };
         DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|why| folder.fault("made", why))?;
         Ok(folder)
     }
 
-    /// Whether others may put files into the folder.
+    /// A folder that somebody else writes: nothing is made or locked in it.
+    pub(super) fn read_only(path: &Path) -> Self {
+        Self { path: path.to_owned(), ours: false }
+    }
+
+    /// Whether others may put files into our folder.
     pub(super) fn is_loose(&self) -> bool {
-        fs::metadata(&self.path).is_ok_and(|metadata| metadata.permissions().mode() & OTHERS_WRITE != 0)
+        // What a mount's own mode says has no meaning: a Secret is mounted read-only with mode 1777.
+        self.ours && fs::metadata(&self.path).is_ok_and(|metadata| metadata.permissions().mode() & OTHERS_WRITE != 0)
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -80,7 +91,8 @@ impl Folder {
             }
         }
         paths.sort();
-        paths.into_iter().map(read_file).collect()
+        let others = if self.ours { OTHERS } else { STRANGERS };
+        paths.into_iter().map(|path| read_file(path, others)).collect()
     }
 
     /// Waits until no other process makes keys here.
@@ -89,6 +101,9 @@ impl Folder {
     }
 
     fn lock_within(&self, tries: u32) -> Result<FolderLock, KeyRingFault> {
+        if !self.ours {
+            return Err(KeyRingFault::NotOurs { path: self.path.clone() });
+        }
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(0o600);
         let file = options.open(self.path.join(".lock")).map_err(|why| self.fault("written", why))?;
@@ -103,9 +118,11 @@ impl Folder {
         Err(KeyRingFault::Busy { path: self.path.clone() })
     }
 
-    /// Puts a file into the folder, whole or not at all, and durable when this returns.
-    pub(super) fn add(&self, _lock: &FolderLock, name: &str, text: &Secret<String>) -> Result<(), KeyRingFault> {
+    /// Puts a file into the folder, or new text into the place of the old, whole or not at all, and durable when this returns.
+    pub(super) fn put(&self, _lock: &FolderLock, name: &str, text: &Secret<String>) -> Result<(), KeyRingFault> {
         let (temporary, path) = (self.path.join(format!(".{name}.new")), self.path.join(name));
+        // Under the lock a file of that name is what a killed process left behind.
+        let _ = fs::remove_file(&temporary);
         let added = write_new(&temporary, text.expose().as_bytes())
             .and_then(|()| fs::rename(&temporary, &path))
             .and_then(|()| File::open(&self.path)?.sync_all());
@@ -116,39 +133,45 @@ impl Folder {
         })
     }
 
+    /// Takes a file out of the folder.
+    pub(super) fn remove(&self, _lock: &FolderLock, path: &Path) -> Result<(), KeyRingFault> {
+        match fs::remove_file(path) {
+            Err(why) if why.kind() != ErrorKind::NotFound => Err(self.fault("tidied", why)),
+            _ => Ok(()),
+        }
+    }
+
     fn fault(&self, action: &'static str, why: io::Error) -> KeyRingFault {
         KeyRingFault::Folder { path: self.path.clone(), action, why }
     }
 }
 
-fn write_new(path: &Path, text: &[u8]) -> io::Result<()> {
-    // Under the lock a file of that name is what a killed process left behind.
-    match fs::remove_file(path) {
-        Err(why) if why.kind() != ErrorKind::NotFound => return Err(why),
-        _ => {}
-    }
+/// Writes a file that is not there yet, mode 0600, durable when this returns.
+pub(super) fn write_new(path: &Path, text: &[u8]) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     file.write_all(text)?;
     file.sync_all()
 }
 
-fn read_file(path: PathBuf) -> Result<FileText, KeyRingFault> {
+fn read_file(path: PathBuf, others: u32) -> Result<FileText, KeyRingFault> {
     let unreadable = |why: io::Error| KeyRingFault::Unreadable { path: path.clone(), why };
     // Asked before it is opened: opening a pipe would wait for a writer.
     if !fs::metadata(&path).map_err(unreadable)?.is_file() {
         return Err(unreadable(io::Error::new(ErrorKind::InvalidInput, "it is not a regular file")));
     }
     let file = File::open(&path).map_err(unreadable)?;
-    let mode = file.metadata().map_err(unreadable)?.permissions().mode();
+    let metadata = file.metadata().map_err(unreadable)?;
+    let mode = metadata.permissions().mode();
     // Room for all of it from the start: a vector that grows leaves copies of the key behind.
-    let mut bytes = Vec::with_capacity(FILE_LIMIT + 1);
+    let room = usize::try_from(metadata.len()).map_or(FILE_LIMIT, |length| length.min(FILE_LIMIT));
+    let mut bytes = Vec::with_capacity(room + 1);
     let read = file.take(FILE_LIMIT as u64 + 1).read_to_end(&mut bytes);
     let text = Secret::new("signing key file", bytes);
     read.map_err(unreadable)?;
     if text.expose().len() > FILE_LIMIT {
         return Err(KeyRingFault::TooLarge { path, limit: FILE_LIMIT });
     }
-    Ok(FileText { path, text, loose: mode & OTHERS != 0 })
+    Ok(FileText { path, text, loose: mode & others != 0 })
 }
 
 #[cfg(test)]
@@ -170,7 +193,7 @@ mod tests {
         let folder = Folder::open(&temp.path().join("a/keys")).unwrap();
         let lock = folder.lock().unwrap();
         fs::write(folder.path().join(".k.json.new"), "left behind by a killed process").unwrap();
-        folder.add(&lock, "k.json", &text("{}")).unwrap();
+        folder.put(&lock, "k.json", &text("{}")).unwrap();
         assert_eq!(mode(folder.path()), 0o700);
         assert_eq!(mode(&folder.path().join("k.json")), 0o600);
         assert_eq!(mode(&folder.path().join(".lock")), 0o600);
@@ -196,6 +219,24 @@ mod tests {
         }
         fs::set_permissions(temp.path(), fs::Permissions::from_mode(0o770)).unwrap();
         assert!(folder.is_loose());
+    }
+
+    #[test]
+    fn a_folder_of_somebody_else_is_only_read() {
+        let temp = TempDir::new();
+        fs::set_permissions(temp.path(), fs::Permissions::from_mode(0o777)).unwrap();
+        let folder = Folder::read_only(temp.path());
+        assert!(matches!(folder.lock(), Err(KeyRingFault::NotOurs { .. })));
+        assert_eq!(fs::read_dir(temp.path()).unwrap().count(), 0);
+        assert!(!folder.is_loose());
+        let path = temp.path().join("k.json");
+        fs::write(&path, "{}").unwrap();
+        for (bits, loose) in [(0o600, false), (0o440, false), (0o460, true), (0o444, true)] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(bits)).unwrap();
+            assert_eq!(folder.read().unwrap()[0].loose, loose, "{bits:o}");
+        }
+        let absent = Folder::read_only(&temp.path().join("absent"));
+        assert!(absent.read().is_err() && !absent.path().exists());
     }
 
     #[test]

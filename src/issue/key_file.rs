@@ -1,4 +1,4 @@
-//! The text of one signing key: four dates and a private JWK.
+//! The text of one signing key: its dates and a private JWK.
 //!
 //! Strict: a member that is missing, unknown or out of order is refused. Never shows a private member in a fault.
 
@@ -21,14 +21,16 @@ pub enum KeyFileFault {
     #[error("needs \"{0}\" as an RFC 3339 date")]
     Date(&'static str),
     /// The dates contradict each other.
-    #[error("needs dates in order: created, publish and activate each not before the last, retire after activate")]
+    #[error(
+        "needs dates in order: created, publish and activate each not before the last, retire after activate, and revoked (if there) not before created"
+    )]
     Order,
     /// The private JWK is missing or unusable.
     #[error("needs \"key\" as a private JWK with kid, alg and every member of its algorithm: {0}")]
     Key(#[from] KeyFault),
 }
 
-const MEMBERS: [&str; 5] = ["created", "publish", "activate", "retire", "key"];
+const MEMBERS: [&str; 6] = ["created", "publish", "activate", "retire", "revoked", "key"];
 
 /// A signing key with its dates, as a file has them.
 #[derive(Debug)]
@@ -39,30 +41,24 @@ pub(super) struct KeyFile {
 
 impl KeyFile {
     pub(super) fn parse(text: &[u8]) -> Result<Self, KeyFileFault> {
-        let file = parse_object(text)?;
+        // Wrapped, so that the private members are overwritten when this returns.
+        let file = Secret::new("signing key file", parse_object(text)?);
+        let file = file.expose();
         if let Some(unknown) = file.names().find(|name| !MEMBERS.contains(name)) {
             return Err(KeyFileFault::Unknown(quoted(unknown)));
         }
-        let (created, publish) = (date(&file, "created")?, date(&file, "publish")?);
-        let (activate, retire) = (date(&file, "activate")?, date(&file, "retire")?);
-        let schedule = Schedule::new(created, publish, activate, retire).ok_or(KeyFileFault::Order)?;
+        let (created, publish) = (date(file, "created")?, date(file, "publish")?);
+        let (activate, retire) = (date(file, "activate")?, date(file, "retire")?);
+        let mut schedule = Schedule::new(created, publish, activate, retire).ok_or(KeyFileFault::Order)?;
+        if file.has("revoked") {
+            schedule = schedule.revoked_at(date(file, "revoked")?).ok_or(KeyFileFault::Order)?;
+        }
         let key = SigningKey::from_private_jwk(file.object("key").ok_or(KeyFault::Malformed)?)?;
         Ok(Self { schedule, key })
     }
 
     pub(super) fn to_text(&self) -> Result<Secret<String>, KeyFault> {
-        let key = self.key.to_private_jwk()?;
-        let dates: String = MEMBERS
-            .iter()
-            .zip([self.schedule.created(), self.schedule.publish(), self.schedule.activate(), self.schedule.retire()])
-            .map(|(name, date)| format!("\"{name}\":\"{}\",", date.to_rfc3339()))
-            .collect();
-        // Room for all of it from the start: a string that grows leaves copies of the key behind.
-        let mut text = String::with_capacity(dates.len() + key.expose().len() + 16);
-        for part in ["{", &dates, "\"key\":", key.expose(), "}\n"] {
-            text.push_str(part);
-        }
-        Ok(Secret::new("signing key file", text))
+        text(&self.schedule, &self.key)
     }
 
     /// `<created-date>-<alg>-<first 8 of kid>.json`, for people; nothing is ever read from a name.
@@ -72,6 +68,23 @@ impl KeyFile {
         let key_id: String = self.key.key_id().as_str().chars().filter(safe).take(8).collect();
         format!("{}-{}-{key_id}.json", created.get(..10).unwrap_or_default(), self.key.algorithm())
     }
+}
+
+/// The text of a file with that key and these dates.
+pub(super) fn text(schedule: &Schedule, key: &SigningKey) -> Result<Secret<String>, KeyFault> {
+    let key = key.to_private_jwk()?;
+    let written = [schedule.created(), schedule.publish(), schedule.activate(), schedule.retire()].map(Some);
+    let dates: String = MEMBERS
+        .iter()
+        .zip(written.into_iter().chain([schedule.revoked()]))
+        .filter_map(|(name, date)| Some(format!("\"{name}\":\"{}\",", date?.to_rfc3339())))
+        .collect();
+    // Room for all of it from the start: a string that grows leaves copies of the key behind.
+    let mut text = String::with_capacity(dates.len() + key.expose().len() + 16);
+    for part in ["{", &dates, "\"key\":", key.expose(), "}\n"] {
+        text.push_str(part);
+    }
+    Ok(Secret::new("signing key file", text))
 }
 
 fn date(file: &Object, name: &'static str) -> Result<Timestamp, KeyFileFault> {
@@ -112,6 +125,25 @@ mod tests {
         let private = parse_object(text.expose().as_bytes()).unwrap();
         let private = private.object("key").unwrap().text("d").unwrap();
         assert!(!format!("{file:?} {text:?}").contains(private));
+    }
+
+    #[test]
+    fn a_revocation_is_a_date_of_its_own() {
+        let mut file = file();
+        let revoked = file.schedule.created().plus(crate::clock::Lifetime::from_hours(1));
+        file.schedule = file.schedule.revoked_at(revoked).unwrap();
+        let text = file.to_text().unwrap();
+        assert_eq!(KeyFile::parse(text.expose().as_bytes()).unwrap().schedule, file.schedule);
+        let mut value: Value = serde_json::from_str(text.expose()).unwrap();
+        assert_eq!(value["revoked"], json!(revoked.to_rfc3339()));
+        for (bad, fault) in [
+            (Value::Null, KeyFileFault::Date("revoked")),
+            (json!("now"), KeyFileFault::Date("revoked")),
+            (json!("2020-01-01T00:00:00Z"), KeyFileFault::Order),
+        ] {
+            value["revoked"] = bad;
+            assert_eq!(KeyFile::parse(value.to_string().as_bytes()).unwrap_err(), fault);
+        }
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Which key signs now, and which keys verifiers must know.
 //!
-//! Never signs, never deletes a file, and never lets a key whose signature did not verify sign again in this process.
+//! Never signs, never forgets a key that a verifier may need, and never lets a key whose signature did not verify sign again in this process.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -15,22 +15,30 @@ use tokio_util::sync::CancellationToken;
 use super::SigningSettings;
 use super::folder::Folder;
 use super::published::{PublishedFor, PublishedKeys};
-use super::schedule::{KeyState, Schedule};
+use super::schedule::{KeyState, SEEN_BY_ALL, Schedule};
 use crate::clock::{Clock, Lifetime, Timestamp};
 use crate::identity::KeyId;
 use crate::jose::{Algorithm, SigningKey};
 
+mod change;
 mod fault;
 mod load;
 
 pub use fault::KeyRingFault;
 
 #[cfg(test)]
+mod operations_tests;
+#[cfg(test)]
+mod rotation_tests;
+#[cfg(test)]
 mod tests;
 
 /// How often the folder is read again. Much shorter than [`super::JWKS_MAX_AGE`], so that all processes on a folder
 /// publish a key long before its first use.
 const REREAD_EVERY: Lifetime = Lifetime::from_seconds(5);
+
+const _: () =
+    assert!(REREAD_EVERY.millis() * 2 < SEEN_BY_ALL.millis(), "all processes publish a key from one moment on");
 
 /// A signing key of the ring.
 pub struct RingKey {
@@ -53,8 +61,8 @@ impl RingKey {
     }
 
     /// The end of every token that it signs, at the latest (AT-12).
-    pub const fn retires_at(&self) -> Timestamp {
-        self.schedule.retire()
+    pub fn retires_at(&self) -> Timestamp {
+        self.schedule.ends()
     }
 
     /// Counts one more signature, and says how many came before it in this process: call it once for each. The first is 0,
@@ -108,24 +116,43 @@ pub struct KeyRing {
     /// Kept apart from the keys: a file that is written anew must not bring a broken key back.
     out_of_use: ArcSwap<BTreeSet<KeyId>>,
     read_at: AtomicI64,
-    /// Held while the folder is read or written. Holds the paths that were already warned about.
-    writer: Mutex<BTreeSet<PathBuf>>,
+    /// How long a key signs before the next takes over. `None` when somebody else writes the files.
+    rotate: Option<Lifetime>,
+    /// Held while the folder is read or written.
+    writer: Mutex<Writer>,
+}
+
+/// What whoever reads or writes the folder knows of it.
+#[derive(Debug, Default)]
+struct Writer {
+    /// The files that were warned about.
+    warned: BTreeSet<PathBuf>,
+    /// The file of each key.
+    paths: BTreeMap<KeyId, PathBuf>,
+    /// The algorithms that there must be keys of.
+    needed: BTreeSet<Algorithm>,
 }
 
 impl KeyRing {
     /// Opens the folder. Makes it (0700) if it is not there, and a key of each needed algorithm that has none: active at once
     /// if the folder had no key at all, after [`super::PUBLISHED_BEFORE_USE`] otherwise. Blocks on files, on the lock
-    /// (30 s at most) and while RSA keys are made.
+    /// (30 s at most) and while RSA keys are made. With [`SigningSettings::Files`] it only reads, and a needed key must be there.
     ///
     /// # Errors
-    /// [`KeyRingFault`] when a file cannot be read or written, or when a key's signature does not verify.
+    /// [`KeyRingFault`] when a file cannot be read or written, when a key's signature does not verify, or when a key is missing
+    /// that is not ours to make.
     pub fn open(
         settings: &SigningSettings,
         needed: &BTreeSet<Algorithm>,
         clock: &dyn Clock,
     ) -> Result<Arc<Self>, KeyRingFault> {
+        let (folder, rotate) = match settings {
+            SigningSettings::Directory { path, rotate } => (Folder::open(path)?, Some(*rotate)),
+            SigningSettings::Files { path } => (Folder::read_only(path), None),
+        };
         let ring = Self {
-            folder: Folder::open(&settings.directory)?,
+            folder,
+            rotate,
             ring: ArcSwap::default(),
             out_of_use: ArcSwap::default(),
             read_at: AtomicI64::new(i64::MIN),
@@ -145,22 +172,24 @@ impl KeyRing {
     /// # Errors
     /// As [`KeyRing::open`]; the ring then stays as it was, except after [`KeyRingFault::Unconfirmed`].
     pub fn need(&self, needed: &BTreeSet<Algorithm>, at: Timestamp) -> Result<(), KeyRingFault> {
-        let mut warned = self.writer();
-        let mut keys = self.load(&mut warned)?;
-        if !missing(&keys, needed, at).is_empty() {
+        let mut writer = self.writer();
+        let mut keys = self.load(&mut writer)?;
+        if let Some(algorithm) = missing(&keys, needed, at).first().copied() {
+            if self.rotate.is_none() {
+                return Err(KeyRingFault::Missing { path: self.folder.path().to_owned(), algorithm });
+            }
             let lock = self.folder.lock()?;
             // Another process may have made them while this one waited.
-            keys = self.load(&mut warned)?;
-            let missing = missing(&keys, needed, at);
+            keys = self.load(&mut writer)?;
+            let schedule = if keys.is_empty() { Schedule::at_once(at) } else { Schedule::announced(at) };
+            let missing: Vec<_> =
+                missing(&keys, needed, at).into_iter().map(|algorithm| (algorithm, schedule)).collect();
             if !missing.is_empty() {
-                self.make(
-                    &lock,
-                    &missing,
-                    if keys.is_empty() { Schedule::at_once(at) } else { Schedule::announced(at) },
-                )?;
-                keys = self.load(&mut warned)?;
+                self.make(&lock, &missing)?;
+                keys = self.load(&mut writer)?;
             }
         }
+        writer.needed.clone_from(needed);
         self.adopt(keys, at)
     }
 
@@ -188,13 +217,13 @@ impl KeyRing {
     /// [`KeyRingFault`]: the last good ring stays, except after [`KeyRingFault::Unconfirmed`], where the new one is taken
     /// with that key out of use.
     pub fn reread(&self, at: Timestamp) -> Result<(), KeyRingFault> {
-        let mut warned = self.writer();
-        let keys = self.load(&mut warned)?;
+        let mut writer = self.writer();
+        let keys = self.load(&mut writer)?;
         self.adopt(keys, at)
     }
 
-    /// Reads the folder again every five seconds, until cancelled. A folder that cannot be read costs nothing but a warning:
-    /// the last good ring stays.
+    /// Reads the folder again every five seconds and makes the next keys when they are due, until cancelled. A folder that cannot be
+    /// read or written costs nothing but a warning: the last good ring stays, and its keys sign on.
     pub async fn watch(self: Arc<Self>, clock: Arc<dyn Clock>, cancel: CancellationToken) {
         let mut last = String::new();
         loop {
@@ -204,7 +233,7 @@ impl KeyRing {
                 () = clock.sleep_until(clock.now().plus(REREAD_EVERY)) => {}
             }
             let (ring, at) = (self.clone(), clock.now());
-            let outcome = tokio::task::spawn_blocking(move || ring.reread(at)).await;
+            let outcome = tokio::task::spawn_blocking(move || ring.look_after(at)).await;
             let fault = match outcome {
                 Ok(Ok(())) => String::new(),
                 Ok(Err(fault)) => fault.to_string(),
@@ -214,23 +243,31 @@ impl KeyRing {
             if fault != last {
                 match fault.as_str() {
                     "" => tracing::info!("the folder of signing keys is whole again"),
-                    fault => tracing::warn!(fault, "the signing keys last read stay in use"),
+                    fault => tracing::warn!(fault, "the signing keys stay as they were"),
                 }
                 last = fault;
             }
         }
     }
 
+    fn look_after(&self, at: Timestamp) -> Result<(), KeyRingFault> {
+        self.reread(at)?;
+        self.rotate_if_due(at)
+    }
+
     /// Every key of the folder, in order of ids.
     pub fn states(&self, at: Timestamp) -> Vec<KeyStatus> {
         let (ring, out_of_use) = (self.ring.load(), self.out_of_use.load());
+        let algorithms: BTreeSet<Algorithm> = ring.keys.iter().map(|key| key.key.algorithm()).collect();
+        let signers: Vec<&Arc<RingKey>> =
+            algorithms.into_iter().filter_map(|algorithm| signer(&ring.keys, &out_of_use, algorithm, at)).collect();
         let status = |key: &Arc<RingKey>| {
             let algorithm = key.key.algorithm();
             KeyStatus {
                 key_id: key.key.key_id().clone(),
                 algorithm,
                 state: key.schedule.state(at),
-                signs: signer(&ring.keys, &out_of_use, algorithm, at).is_some_and(|signer| Arc::ptr_eq(signer, key)),
+                signs: signers.iter().any(|signer| Arc::ptr_eq(signer, key)),
                 out_of_use: out_of_use.contains(key.key.key_id()),
                 signatures: key.signatures(),
                 schedule: key.schedule,
@@ -255,8 +292,8 @@ impl KeyRing {
         tracing::error!(key = %key_id, "a signature of this key did not verify; it signs nothing any more in this process");
     }
 
-    fn writer(&self) -> MutexGuard<'_, BTreeSet<PathBuf>> {
-        // What a writer leaves half done is a set of paths that were warned about: worth keeping.
+    fn writer(&self) -> MutexGuard<'_, Writer> {
+        // What a writer leaves half done is what it knew of the folder, and that is read anew before it is used.
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -269,7 +306,8 @@ impl fmt::Debug for KeyRing {
 
 /// The needed algorithms without a key that signs, will sign, or waits to.
 fn missing(keys: &[Arc<RingKey>], needed: &BTreeSet<Algorithm>, at: Timestamp) -> Vec<Algorithm> {
-    let serves = |key: &RingKey| !matches!(key.schedule.state(at), KeyState::Retired | KeyState::Gone);
+    let serves =
+        |key: &RingKey| !matches!(key.schedule.state(at), KeyState::Retired | KeyState::Gone | KeyState::Revoked);
     let has = |algorithm: Algorithm| keys.iter().any(|key| key.key.algorithm() == algorithm && serves(key));
     needed.iter().copied().filter(|algorithm| !has(*algorithm)).collect()
 }

@@ -6,15 +6,21 @@ mod folder;
 mod key_file;
 mod key_ring;
 mod mint;
+mod new_key;
+mod plan;
 mod published;
 mod schedule;
 mod settings;
 #[cfg(test)]
 mod temp_dir;
+mod timeline;
 
 pub use key_file::KeyFileFault;
 pub use key_ring::{KeyRing, KeyRingFault, KeyStatus, RingKey};
 pub use mint::{AccessToken, Issuer};
+pub use new_key::NewKey;
+pub use plan::PlanFault;
 pub use published::PublishedKeys;
 pub use schedule::{JWKS_MAX_AGE, KEPT_AFTER_RETIRE, KeyState, LONGEST_TOKEN_LIFE, PUBLISHED_BEFORE_USE, Schedule};
-pub use settings::SigningSettings;
+pub use settings::{DEFAULT_ROTATION, LONGEST_ROTATION, SHORTEST_ROTATION, SigningSettings};
+pub use timeline::{named, timeline};

@@ -7,6 +7,10 @@ use crate::clock::{Lifetime, Timestamp};
 /// How long others may cache our key set: the `max-age` of `/jwks` (MD-16).
 pub const JWKS_MAX_AGE: Lifetime = Lifetime::from_seconds(300);
 
+/// How long after it was made a further key enters the key set: every process on the folder has read it by then, so that all
+/// of them publish it from the same moment on.
+pub(super) const SEEN_BY_ALL: Lifetime = Lifetime::from_seconds(15);
+
 /// How long a further key is published before it signs (JWK-17). Twice what a cache may hold, so that a copy taken just
 /// before the key appeared is gone long before its first token.
 pub const PUBLISHED_BEFORE_USE: Lifetime = Lifetime::from_seconds(600);
@@ -18,11 +22,16 @@ pub const LONGEST_TOKEN_LIFE: Lifetime = crate::policy::LONGEST_LIFETIME;
 /// verifiers with slow clocks, the largest leeway that is usual among them.
 pub const KEPT_AFTER_RETIRE: Lifetime = Lifetime::from_hours(25);
 
-/// How long a key that the processes make themselves signs, unless a rotation ends it earlier: ten years.
+/// How long after its successor took over a key that we rotate retires: longer than the longest token, so that no token's life is
+/// cut short by a rotation, and long enough to take the rotation back.
+pub(super) const OVERLAP: Lifetime = Lifetime::from_hours(25);
+
+/// How long a key that the processes make themselves may sign, unless a rotation ends it earlier: ten years.
 const LIFE_OF_A_KEY: Lifetime = Lifetime::from_hours(87_660);
 
 const _: () = assert!(JWKS_MAX_AGE.millis() * 2 <= PUBLISHED_BEFORE_USE.millis(), "MD-16: caches end before first use");
 const _: () = assert!(LONGEST_TOKEN_LIFE.millis() < KEPT_AFTER_RETIRE.millis(), "JWK-17: keys outlast their tokens");
+const _: () = assert!(LONGEST_TOKEN_LIFE.millis() < OVERLAP.millis(), "rotations cut no token short");
 
 /// Where in its life a signing key is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -35,8 +44,10 @@ pub enum KeyState {
     Active,
     /// Signs nothing any more; in the key set for the tokens that it signed.
     Retired,
-    /// Out of the key set. The operator may remove its file.
+    /// Out of the key set. Its file may be removed.
     Gone,
+    /// Taken back by the operator: signs nothing, and is in no key set.
+    Revoked,
 }
 
 impl KeyState {
@@ -48,6 +59,7 @@ impl KeyState {
             Self::Active => "active",
             Self::Retired => "retired",
             Self::Gone => "gone",
+            Self::Revoked => "revoked",
         }
     }
 
@@ -57,37 +69,78 @@ impl KeyState {
     }
 }
 
-/// The four dates of a signing key, in order.
+/// The dates of a signing key: four in order, and perhaps one that ends it before its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Schedule {
     created: Timestamp,
     publish: Timestamp,
     activate: Timestamp,
     retire: Timestamp,
+    revoked: Option<Timestamp>,
 }
 
 impl Schedule {
     /// Four dates; `None` unless created ≤ publish ≤ activate < retire.
     pub fn new(created: Timestamp, publish: Timestamp, activate: Timestamp, retire: Timestamp) -> Option<Self> {
         let ordered = created <= publish && publish <= activate && activate < retire;
-        ordered.then_some(Self { created, publish, activate, retire })
+        ordered.then_some(Self { created, publish, activate, retire, revoked: None })
     }
 
     /// A key of a folder that had none: nobody can hold an older key set, so it signs at once.
     pub(super) const fn at_once(at: Timestamp) -> Self {
-        Self::after(at, Lifetime::ZERO)
+        Self::waiting(at, Lifetime::ZERO)
+    }
+
+    /// A key that signs after `wait`, published from the start.
+    pub(super) const fn waiting(at: Timestamp, wait: Lifetime) -> Self {
+        // Whole seconds, as its file will say, so that the maker agrees with every reader.
+        let created = Timestamp::from_seconds(at.seconds());
+        Self::made(created, created, created.plus(wait))
     }
 
     /// A key that joins others: it signs once no cached key set can be without it.
     pub(super) const fn announced(at: Timestamp) -> Self {
-        Self::after(at, PUBLISHED_BEFORE_USE)
+        let created = Timestamp::from_seconds(at.seconds());
+        let publish = created.plus(SEEN_BY_ALL);
+        Self::made(created, publish, publish.plus(PUBLISHED_BEFORE_USE))
     }
 
-    const fn after(at: Timestamp, wait: Lifetime) -> Self {
-        // Whole seconds, as its file will say, so that the maker agrees with every reader.
-        let created = Timestamp::from_seconds(at.seconds());
-        let activate = created.plus(wait);
-        Self { created, publish: created, activate, retire: activate.plus(LIFE_OF_A_KEY) }
+    /// A key that joins others and signs at `wanted`, or later where that would be too soon.
+    pub(super) fn announced_for(at: Timestamp, wanted: Timestamp) -> Self {
+        let soonest = Self::announced(at);
+        Self::made(soonest.created, soonest.publish, soonest.activate.max(whole_second(wanted)))
+    }
+
+    const fn made(created: Timestamp, publish: Timestamp, activate: Timestamp) -> Self {
+        Self { created, publish, activate, retire: activate.plus(LIFE_OF_A_KEY), revoked: None }
+    }
+
+    /// The same key, revoked at a moment that is not before it was made.
+    pub(super) fn revoked_at(self, revoked: Timestamp) -> Option<Self> {
+        (revoked >= self.created).then_some(Self { revoked: Some(revoked), ..self })
+    }
+
+    /// The same key, retiring at `end` at the latest.
+    pub(super) fn ending_by(self, end: Timestamp) -> Self {
+        // A key signs for a second at least: the dates stay in order.
+        Self { retire: self.retire.min(end).max(self.activate.plus(Lifetime::from_seconds(1))), ..self }
+    }
+
+    /// The same key, retiring at `end` at the earliest; without one it has its whole life again.
+    pub(super) fn lasting(self, end: Option<Timestamp>) -> Self {
+        Self { retire: self.retire.max(end.unwrap_or_else(|| self.activate.plus(LIFE_OF_A_KEY))), ..self }
+    }
+
+    /// The same key, signing later.
+    pub(super) fn held(self, until: Timestamp) -> Self {
+        let activate = self.activate.max(whole_second(until));
+        Self { activate, ..self }.lasting(Some(activate.plus(OVERLAP)))
+    }
+
+    /// The same key, signing as soon as it has been published for long enough, and not later than planned.
+    pub(super) fn hastened(self, at: Timestamp) -> Self {
+        let soonest = self.publish.plus(PUBLISHED_BEFORE_USE).max(whole_second(at));
+        Self { activate: self.activate.min(soonest), ..self }
     }
 
     /// When the key was made.
@@ -110,14 +163,27 @@ impl Schedule {
         self.retire
     }
 
+    /// When the operator took it back.
+    pub const fn revoked(&self) -> Option<Timestamp> {
+        self.revoked
+    }
+
+    /// When it signs no more, for either reason.
+    pub fn ends(&self) -> Timestamp {
+        self.revoked.map_or(self.retire, |revoked| revoked.min(self.retire))
+    }
+
     /// When it leaves the key set.
-    pub const fn gone(&self) -> Timestamp {
-        self.retire.plus(KEPT_AFTER_RETIRE)
+    pub fn gone(&self) -> Timestamp {
+        let gone = self.retire.plus(KEPT_AFTER_RETIRE);
+        self.revoked.map_or(gone, |revoked| revoked.min(gone))
     }
 
     /// Its state. A moment belongs to the state that it begins.
     pub fn state(&self, at: Timestamp) -> KeyState {
-        if at < self.publish {
+        if self.revoked.is_some_and(|revoked| revoked <= at) {
+            KeyState::Revoked
+        } else if at < self.publish {
             KeyState::Pending
         } else if at < self.activate {
             KeyState::Published
@@ -129,6 +195,11 @@ impl Schedule {
             KeyState::Gone
         }
     }
+}
+
+/// The first whole second that is not before `at`.
+const fn whole_second(at: Timestamp) -> Timestamp {
+    Timestamp::from_seconds(at.plus(Lifetime::from_millis(999)).seconds())
 }
 
 #[cfg(test)]
@@ -173,7 +244,46 @@ mod tests {
         let odd = Timestamp::from_millis(1_790_000_000_999);
         assert_eq!(Schedule::at_once(odd).state(odd), KeyState::Active);
         assert_eq!(Schedule::at_once(odd).activate(), at(1_790_000_000));
-        assert_eq!(Schedule::announced(odd).state(odd), KeyState::Published);
-        assert_eq!(Schedule::announced(odd).activate(), at(1_790_000_600));
+        let announced = Schedule::announced(odd);
+        assert_eq!(announced.state(odd), KeyState::Pending, "other processes must read it first");
+        assert_eq!((announced.publish(), announced.activate()), (at(1_790_000_015), at(1_790_000_615)));
+        assert_eq!(Schedule::announced_for(odd, odd), announced);
+        assert_eq!(
+            Schedule::announced_for(odd, at(1_790_009_000).plus(Lifetime::from_millis(1))).activate(),
+            at(1_790_009_001)
+        );
+    }
+
+    #[test]
+    fn revoked_keys_are_nowhere_from_that_moment() {
+        let schedule = Schedule::new(at(1000), at(2000), at(3000), at(90_000)).unwrap();
+        for (revoked, before) in [
+            (1000, KeyState::Pending),
+            (2500, KeyState::Published),
+            (5000, KeyState::Active),
+            (90_001, KeyState::Retired),
+        ] {
+            let schedule = schedule.revoked_at(at(revoked)).unwrap();
+            assert_eq!(schedule.state(at(revoked - 1)), before);
+            assert_eq!(schedule.state(at(revoked)), KeyState::Revoked);
+            assert_eq!(schedule.state(at(i64::MAX / 1000)), KeyState::Revoked);
+            assert_eq!((schedule.gone(), schedule.ends()), (at(revoked), at(revoked.min(90_000))));
+        }
+        assert_eq!(schedule.revoked_at(at(999)), None);
+        assert!(!KeyState::Revoked.is_published());
+    }
+
+    #[test]
+    fn dates_move_in_order() {
+        let schedule = Schedule::announced(at(0));
+        let held = schedule.held(at(9000).plus(Lifetime::from_millis(1)));
+        assert_eq!((held.activate(), held.publish()), (at(9001), at(15)));
+        assert_eq!(held.held(at(8000)), held, "never earlier");
+        assert_eq!(held.hastened(at(100)).activate(), at(615), "published long enough");
+        assert_eq!(held.hastened(at(7000)).activate(), at(7000));
+        assert_eq!(held.hastened(at(9900)).activate(), at(9001), "never later");
+        assert_eq!(schedule.ending_by(at(0)).retire(), at(616), "after activate");
+        assert_eq!(schedule.ending_by(at(5000)).lasting(Some(at(6000))).retire(), at(6000));
+        assert_eq!(schedule.ending_by(at(5000)).lasting(None), schedule);
     }
 }

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use zeroize::Zeroize;
 
 /// Deepest nesting: real tokens and key sets have four levels.
 const DEPTH: usize = 16;
@@ -79,6 +80,24 @@ impl Object {
     /// The names in order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.0.keys().map(String::as_str)
+    }
+}
+
+/// Overwrites every string, so that an object with private members can be a [`crate::secret::Secret`].
+impl Zeroize for Object {
+    fn zeroize(&mut self) {
+        self.0.values_mut().for_each(Value::zeroize);
+    }
+}
+
+impl Zeroize for Value {
+    fn zeroize(&mut self) {
+        match self {
+            Self::String(text) => text.zeroize(),
+            Self::Array(values) => values.iter_mut().for_each(Self::zeroize),
+            Self::Object(object) => object.zeroize(),
+            Self::Null | Self::Bool(_) | Self::Number(_) => {}
+        }
     }
 }
 
@@ -186,6 +205,13 @@ mod tests {
 
     fn refused(text: &str) -> String {
         parse_object(text.as_bytes()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn objects_with_secrets_are_overwritten() {
+        let mut object = parse_object(br#"{"d":"secret","a":["secret",{"b":"secret"}],"n":1}"#).unwrap();
+        object.zeroize();
+        assert!(!format!("{object:?}").contains("secret"));
     }
 
     #[test]

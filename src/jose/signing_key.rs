@@ -147,8 +147,10 @@ impl SigningKey {
     /// # Errors
     /// [`KeyFault::Crypto`] when the crypto library does not hand it out.
     pub fn to_private_jwk(&self) -> Result<Secret<String>, KeyFault> {
-        let mut jwk = self.public.clone();
-        let mut add = |name: &str, bytes: &[u8]| jwk.insert(name.to_owned(), Value::from(key_text::base64(bytes)));
+        let mut private = Vec::new();
+        let mut add = |name: &'static str, bytes: &[u8]| {
+            private.push((name, Secret::new("private key", key_text::base64(bytes))));
+        };
         match &self.pair {
             Pair::Ecdsa(pair) => {
                 let bytes: EcPrivateKeyBin<'_> =
@@ -168,7 +170,19 @@ impl SigningKey {
                 }
             }
         }
-        Ok(Secret::new("private key", Value::Object(jwk).to_string()))
+        let public = Value::Object(self.public.clone()).to_string();
+        // Room for all of it from the start: a string that grows leaves copies of the key behind.
+        let room = |(name, value): &(&str, Secret<String>)| name.len() + value.expose().len() + 6;
+        let mut text = String::with_capacity(public.len() + private.iter().map(room).sum::<usize>());
+        text.push_str(public.strip_suffix('}').ok_or(KeyFault::Malformed)?);
+        for (name, value) in &private {
+            // Names and base64url need no escapes.
+            for part in [",\"", name, "\":\"", value.expose(), "\""] {
+                text.push_str(part);
+            }
+        }
+        text.push('}');
+        Ok(Secret::new("private key", text))
     }
 
     /// Signs bytes; ECDSA signatures are R‖S of fixed length (RFC 7518 §3.4).

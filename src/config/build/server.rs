@@ -5,15 +5,16 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use super::{Desk, parsed};
+use super::{Desk, duration, parsed};
+use crate::clock::Lifetime;
 use crate::config::field::Field;
 use crate::config::ledger::Said;
 use crate::config::net;
 use crate::config::place::PlaceId;
-use crate::config::raw::{Listen, Main, RateText, Size, Text, Tls};
+use crate::config::raw::{Listen, Main, RateText, Signing, Size, Text, Tls};
 use crate::exchange::{AuditSettings, LimitSettings, Rate};
 use crate::identity::{IssuerUrl, TrustDomain};
-use crate::issue::SigningSettings;
+use crate::issue::{DEFAULT_ROTATION, LONGEST_ROTATION, SHORTEST_ROTATION, SigningSettings};
 use crate::reason::quoted;
 use crate::store::{SMALLEST_JOURNAL, StateSettings};
 use crate::wire::{AdminSettings, ListenSettings, TlsFiles};
@@ -56,7 +57,7 @@ pub(in crate::config) fn server(desk: Desk<'_>, main: &Main, top: PlaceId) -> (N
     let identity_domain = identity_domain(desk, main, &issuer);
     let listen = listen(desk, main, &issuer);
     let admin = admin(desk, main);
-    let signing = folder(desk, main.signing.given().map(|(raw, _)| &raw.directory), &main.signing, "./keys");
+    let signing = signing(desk, &main.signing);
     let state = folder(desk, main.state.given().map(|(raw, _)| &raw.directory), &main.state, "./state");
     if let (Some(listen), Some(admin)) = (&listen, &admin)
         && listen.address == *admin
@@ -69,7 +70,7 @@ pub(in crate::config) fn server(desk: Desk<'_>, main: &Main, top: PlaceId) -> (N
         );
     }
     if let (Some(keys), Some(state)) = (&signing, &state)
-        && keys.starts_with(state)
+        && keys.path().starts_with(state)
     {
         let at = main.signing.given().map_or(top, |(_, at)| at);
         let said = Said::new("signing keys may not be inside the state folder");
@@ -93,7 +94,7 @@ pub(in crate::config) fn server(desk: Desk<'_>, main: &Main, top: PlaceId) -> (N
             identity_domain: identity_domain?,
             listen: listen?,
             admin: AdminSettings { address: admin? },
-            signing: SigningSettings { directory: signing? },
+            signing: signing?,
             state: StateSettings { directory: state?, decisions: decisions? },
             audit: audit?,
             limits: limits?,
@@ -227,6 +228,43 @@ fn admin(desk: Desk<'_>, main: &Main) -> Option<SocketAddr> {
         Field::Bad => None,
         Field::Given { value, .. } => value.address.try_map(desk.ledger, |text| net::listener(text)).or(ADMIN),
     }
+}
+
+fn signing(desk: Desk<'_>, section: &Field<Signing>) -> Option<SigningSettings> {
+    let absent = Signing::default();
+    let (raw, at) = match section {
+        Field::Absent => (&absent, None),
+        Field::Bad => return None,
+        Field::Given { value, at } => (value, Some(*at)),
+    };
+    let directory = raw.directory.try_map(desk.ledger, |text| desk.path(text));
+    let rotate = raw.rotate.try_map(desk.ledger, |text| duration(text).and_then(rotation));
+    let files = raw.files.try_map(desk.ledger, |text| desk.path(text));
+    if let Some(at) = at
+        && files.is_written()
+    {
+        let also = [("directory", directory.is_written()), ("rotate", rotate.is_written())];
+        let also: Vec<_> =
+            also.into_iter().filter(|(_, written)| *written).map(|(key, _)| format!("`{key}`")).collect();
+        if !also.is_empty() {
+            let said = Said::new(format!("with `files` there is no {}", also.join(" and no ")));
+            desk.ledger.problem(
+                at,
+                said.hint("`files` are keys that somebody else writes and rotates, `directory` are keys that we make: keep one"),
+            );
+            return None;
+        }
+        return files.optional()?.map(|path| SigningSettings::Files { path });
+    }
+    let path = directory.or(crate::config::files::resolve(desk.file, "./keys"));
+    Some(SigningSettings::Directory { path: path?, rotate: rotate.or(DEFAULT_ROTATION)? })
+}
+
+fn rotation(rotate: Lifetime) -> Result<Lifetime, Said> {
+    if (SHORTEST_ROTATION..=LONGEST_ROTATION).contains(&rotate) {
+        return Ok(rotate);
+    }
+    Err(Said::new(format!("a key signs for between {SHORTEST_ROTATION} and {LONGEST_ROTATION}, not for {rotate}")))
 }
 
 /// A folder of ours: `written` is its key, inside of `section`.

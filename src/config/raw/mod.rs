@@ -98,9 +98,14 @@ pub(super) struct Admin {
 /// `signing`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
+#[schemars(transform = |s: &mut Schema| never_with(s, "files", &["directory", "rotate"]))]
 pub(super) struct Signing {
-    /// A folder for our own keys. Default `./keys`.
+    /// A folder for our own keys: they are made and rotated here. Default `./keys`.
     pub(super) directory: Text,
+    /// How long a key signs before the next one takes over, between `1h` and `366d`. Default `30d`.
+    pub(super) rotate: Field<Duration>,
+    /// Instead of `directory`: a folder with keys that somebody else writes, such as a mounted Secret. Read again on change.
+    pub(super) files: Text,
 }
 
 /// `state`.
@@ -157,4 +162,10 @@ fn required(schema: &mut Schema, keys: &[&str]) {
 fn one_of(schema: &mut Schema, keys: &[&str]) {
     let forms: Vec<_> = keys.iter().map(|key| json!({ "required": [key] })).collect();
     schema.insert("oneOf".to_owned(), json!(forms));
+}
+
+/// In a schema: where `key` is, these keys are not.
+fn never_with(schema: &mut Schema, key: &str, others: &[&str]) {
+    let none: serde_json::Map<_, _> = others.iter().map(|other| ((*other).to_owned(), json!(false))).collect();
+    schema.insert("dependentSchemas".to_owned(), json!({ key: { "properties": none } }));
 }

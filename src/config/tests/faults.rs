@@ -86,8 +86,6 @@ fn keys_of_later_releases_are_unknown() {
         (top("grpc: { reflection: true }"), "grpc"),
         (top("telemetry: { otlp: https://x }"), "telemetry"),
         (top("subjects: []"), "subjects"),
-        (top("signing: { rotate: 30d }"), "signing.rotate"),
-        (top("signing: { files: /x }"), "signing.files"),
         (top("state: { postgres: x }"), "state.postgres"),
         (top("only: { resources: [orders] }"), "only"),
         (with_source("name: a\noidc: { issuers: [x] }"), "trust[0].oidc"),
@@ -155,6 +153,13 @@ fn issuer_and_listener_fit_each_other_md_01_tok_09() {
         ("https://id.example", "listen: { tls: { key: b } }", "listen.tls"),
         ("https://id.example", "listen: { address: 127.0.0.1:9443 }\nadmin: {}", "admin"),
         ("https://id.example", "state: { directory: a }\nsigning: { directory: a/b }", "signing"),
+        ("https://id.example", "state: { directory: a }\nsigning: { files: a/b }", "signing"),
+        ("https://id.example", "signing: { directory: a, files: b }", "signing"),
+        ("https://id.example", "signing: { files: b, rotate: 30d }", "signing"),
+        ("https://id.example", "signing: { files: \"\" }", "signing.files"),
+        ("https://id.example", "signing: { rotate: 59m }", "signing.rotate"),
+        ("https://id.example", "signing: { rotate: 367d }", "signing.rotate"),
+        ("https://id.example", "signing: { rotate: 30 }", "signing.rotate"),
     ] {
         let report = load_text("fit", &with(issuer, listen)).expect_err(issuer);
         assert_eq!(report.findings()[0].path, path, "{issuer} {listen}: {report}");

@@ -3,6 +3,7 @@
 use super::super::{Environment, load};
 use super::{Folder, load_text, said, with_source};
 use crate::clock::Lifetime;
+use crate::issue::SigningSettings;
 use crate::jose::Algorithm;
 use crate::policy::{Expectation, Mode, TestCaller, TokenType};
 use crate::trust::{KubernetesKeys, SourceKind, SpiffeKeys};
@@ -102,7 +103,8 @@ fn the_sample_is_loaded_and_only_its_key_files_are_missed() {
     let configuration = loaded.configuration;
     assert_eq!(configuration.issuer.as_str(), "https://id.example");
     assert_eq!(configuration.listen.tls.as_ref().unwrap().certificate, path.with_file_name("tls.crt"));
-    assert_eq!(configuration.signing.directory, path.with_file_name("./keys"));
+    let rotate = Lifetime::from_hours(30 * 24);
+    assert_eq!(configuration.signing, SigningSettings::Directory { path: path.with_file_name("./keys"), rotate });
     let [orders, search] = configuration.resources.as_slice() else { panic!() };
     assert_eq!(
         (orders.lifetime, orders.typ, orders.algorithm),
@@ -134,7 +136,19 @@ fn the_server_has_defaults() {
     assert_eq!(configuration.listen.address.to_string(), "127.0.0.1:8484");
     assert_eq!(configuration.admin.address.to_string(), "127.0.0.1:9443");
     assert!(configuration.listen.tls.is_none() && configuration.audit.stdout);
-    assert!(configuration.state.directory.ends_with("state") && configuration.signing.directory.ends_with("keys"));
+    assert!(configuration.state.directory.ends_with("state") && configuration.signing.path().ends_with("keys"));
+    let signing =
+        |written: &str| load_text("signing", &format!("{text}signing: {written}\n")).unwrap().configuration.signing;
+    for (written, hours) in [("{}", 720), ("{ rotate: 1h }", 1), ("{ rotate: 366d }", 8784), ("{ directory: a }", 720)]
+    {
+        let signing = signing(written);
+        let SigningSettings::Directory { rotate, .. } = &signing else { panic!("{signing:?}") };
+        assert_eq!(*rotate, Lifetime::from_hours(hours), "{written}");
+    }
+    assert_eq!(
+        signing("{ files: /etc/countersign/keys }"),
+        SigningSettings::Files { path: "/etc/countersign/keys".into() }
+    );
     assert!(configuration.rules[0].from.everyone);
     assert_eq!((configuration.limits.per_identity, configuration.limits.in_flight), (None, 512));
     let limited = load_text("limits", &format!("{text}limits: {{ per_identity: 90/m, in_flight: 8 }}\n")).unwrap();

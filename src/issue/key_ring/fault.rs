@@ -6,7 +6,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::identity::KeyId;
-use crate::issue::KeyFileFault;
+use crate::issue::{KeyFileFault, PlanFault};
 use crate::jose::{Algorithm, KeyFault};
 
 /// Why the ring cannot be opened, extended or read again. Names files, never what is in a key.
@@ -94,4 +94,33 @@ pub enum KeyRingFault {
         /// Its algorithm.
         algorithm: Algorithm,
     },
+    /// The settings say `files`: nothing is made or changed there.
+    #[error(
+        "somebody else writes the signing keys in {path:?} (`signing.files`); change them where they are kept, with files that `countersign keys new` writes"
+    )]
+    NotOurs {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The settings say `files`, and a needed key is not there.
+    #[error(
+        "no {algorithm} key in {path:?} signs or will sign; make one with `countersign keys new --algorithm {algorithm}` and put its file there"
+    )]
+    Missing {
+        /// The folder.
+        path: PathBuf,
+        /// The algorithm.
+        algorithm: Algorithm,
+    },
+    /// A new key's file that the system does not write.
+    #[error("the signing key file {path:?} cannot be written: {why}")]
+    Unwritable {
+        /// The file.
+        path: PathBuf,
+        /// The system's words.
+        why: io::Error,
+    },
+    /// A change of plan that makes no sense.
+    #[error("{0}")]
+    Plan(#[from] PlanFault),
 }

@@ -2,27 +2,26 @@
 //!
 //! A ring is made of a whole folder or not at all; a key that exists already is never parsed twice.
 
-use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use aws_lc_rs::digest;
-use serde_json::Map;
 
-use super::{KeyRing, KeyRingFault, Ring, RingKey};
+use super::{KeyRing, KeyRingFault, Ring, RingKey, Writer};
 use crate::clock::Timestamp;
 use crate::issue::folder::{FileText, FolderLock};
 use crate::issue::key_file::KeyFile;
+use crate::issue::new_key::{NewKey, confirms};
 use crate::issue::schedule::Schedule;
-use crate::jose::{Algorithm, SigningKey};
+use crate::jose::Algorithm;
 
 impl KeyRing {
     /// The keys of the folder in order of their ids. Warns once of each file that others than the owner have rights on.
-    pub(super) fn load(&self, warned: &mut BTreeSet<PathBuf>) -> Result<Vec<Arc<RingKey>>, KeyRingFault> {
+    pub(super) fn load(&self, writer: &mut Writer) -> Result<Vec<Arc<RingKey>>, KeyRingFault> {
         let known = self.ring.load();
         let mut keys: Vec<Arc<RingKey>> = Vec::new();
-        let mut loose = BTreeSet::new();
+        let (mut loose, mut paths) = (BTreeSet::new(), BTreeMap::new());
         for file in self.folder.read()? {
             let key = read_key(&file, &known)?;
             let key_id = key.key.key_id();
@@ -30,14 +29,15 @@ impl KeyRing {
                 return Err(KeyRingFault::SameId { path: file.path, key_id: key_id.clone() });
             }
             if file.loose {
-                if !warned.contains(&file.path) {
+                if !writer.warned.contains(&file.path) {
                     tracing::warn!(file = ?file.path, "others than the owner have rights on this signing key; use mode 0600");
                 }
-                loose.insert(file.path);
+                loose.insert(file.path.clone());
             }
+            paths.insert(key_id.clone(), file.path);
             keys.push(key);
         }
-        *warned = loose;
+        (writer.warned, writer.paths) = (loose, paths);
         keys.sort_by(|one, other| one.key.key_id().cmp(other.key.key_id()));
         Ok(keys)
     }
@@ -63,28 +63,15 @@ impl KeyRing {
         unconfirmed.map_or(Ok(()), Err)
     }
 
-    /// Makes and writes one key of each algorithm. All are made before the first is written, so that the keys of an empty
+    /// Makes and writes a key of each algorithm with its dates. All are made before the first is written, so that the keys of an empty
     /// folder enter it together.
-    pub(super) fn make(
-        &self,
-        lock: &FolderLock,
-        algorithms: &[Algorithm],
-        schedule: Schedule,
-    ) -> Result<(), KeyRingFault> {
-        let mut made = Vec::new();
-        for algorithm in algorithms.iter().copied() {
-            let not_made = |why| KeyRingFault::NotMade { algorithm, why };
-            let key = SigningKey::generate(algorithm).map_err(not_made)?;
-            if !confirms(&key) {
-                return Err(KeyRingFault::Unconfirmed { key_id: key.key_id().clone(), algorithm });
-            }
-            let file = KeyFile { schedule, key };
-            made.push((file.to_text().map_err(not_made)?, file));
-        }
-        for (text, file) in made {
-            self.folder.add(lock, &file.name(), &text)?;
-            let (key, signs_from) = (file.key.key_id(), schedule.activate());
-            tracing::info!(%key, algorithm = %file.key.algorithm(), ?signs_from, "signing key made");
+    pub(super) fn make(&self, lock: &FolderLock, wanted: &[(Algorithm, Schedule)]) -> Result<(), KeyRingFault> {
+        let made: Vec<NewKey> =
+            wanted.iter().map(|(algorithm, schedule)| NewKey::with(*algorithm, *schedule)).collect::<Result<_, _>>()?;
+        for NewKey { name, key_id, algorithm, schedule, text } in made {
+            self.folder.put(lock, &name, &text)?;
+            let signs_from = schedule.activate();
+            tracing::info!(key = %key_id, %algorithm, ?signs_from, "signing key made");
         }
         Ok(())
     }
@@ -103,9 +90,4 @@ fn read_key(file: &FileText, known: &Ring) -> Result<Arc<RingKey>, KeyRingFault>
     }
     let signatures = AtomicU64::new(before.map_or(0, |before| before.signatures()));
     Ok(Arc::new(RingKey { key, schedule, file: hash, signatures }))
-}
-
-/// Whether a signature of the key verifies with its public half.
-fn confirms(key: &SigningKey) -> bool {
-    key.seal("JWT", &Map::new()).is_ok_and(|sealed| key.is_confirmed(&sealed))
 }

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::*;
 use crate::clock::ManualClock;
 use crate::issue::temp_dir::TempDir;
-use crate::issue::{JWKS_MAX_AGE, KEPT_AFTER_RETIRE, LONGEST_TOKEN_LIFE, PUBLISHED_BEFORE_USE};
+use crate::issue::{DEFAULT_ROTATION, JWKS_MAX_AGE, KEPT_AFTER_RETIRE, LONGEST_TOKEN_LIFE, PUBLISHED_BEFORE_USE};
 
 const START: i64 = 1_790_000_000;
 
@@ -20,7 +20,7 @@ fn at(seconds: i64) -> Timestamp {
 }
 
 fn open_for(temp: &TempDir, needed: &[Algorithm], now: Timestamp) -> Result<Arc<KeyRing>, KeyRingFault> {
-    let settings = SigningSettings { directory: temp.path().to_owned() };
+    let settings = SigningSettings::Directory { path: temp.path().to_owned(), rotate: DEFAULT_ROTATION };
     KeyRing::open(&settings, &needed.iter().copied().collect(), &ManualClock::starting_at(now))
 }
 
@@ -99,11 +99,12 @@ fn a_further_algorithm_is_published_before_it_signs() {
     ring.need(&needed, at(100)).unwrap();
     ring.need(&needed, at(101)).unwrap();
     assert_eq!(temp.key_files().len(), 2, "made once");
-    let ready = at(100).plus(PUBLISHED_BEFORE_USE);
+    let ready = at(100).plus(SEEN_BY_ALL).plus(PUBLISHED_BEFORE_USE);
     assert!(ring.active(Algorithm::ES384, at(100)).is_none());
     assert!(ring.active(Algorithm::ES384, ready.minus(Lifetime::from_millis(1))).is_none());
     assert!(ring.active(Algorithm::ES384, ready).is_some());
-    assert_eq!(published(&ring, at(100)).len(), 2);
+    assert_eq!(published(&ring, at(114)).len(), 1, "until every process has read it");
+    assert_eq!(published(&ring, at(115)).len(), 2);
     assert_eq!(active_id(&ring, ready), first);
 }
 
@@ -116,8 +117,8 @@ fn a_retired_key_is_followed_by_a_new_one() {
     ring.need(&BTreeSet::from([Algorithm::ES256]), at(1000)).unwrap();
     assert_eq!(temp.key_files().len(), 2);
     assert!(active_id(&ring, at(1000)).is_none());
-    assert!(active_id(&ring, at(1600)).is_some());
-    assert_eq!(published(&ring, at(1000)).len(), 2, "the old one stays for its tokens");
+    assert!(active_id(&ring, at(1615)).is_some());
+    assert_eq!(published(&ring, at(1015)).len(), 2, "the old one stays for its tokens");
 }
 
 #[test]
@@ -235,8 +236,8 @@ fn a_torn_file_fails_at_open_and_costs_nothing_at_reread() {
 #[test]
 fn an_unreadable_folder_is_said() {
     let temp = TempDir::new();
-    let settings = SigningSettings { directory: temp.path().join("file") };
-    fs::write(&settings.directory, "").unwrap();
+    let settings = SigningSettings::Directory { path: temp.path().join("file"), rotate: DEFAULT_ROTATION };
+    fs::write(settings.path(), "").unwrap();
     let clock = ManualClock::starting_at(at(0));
     let fault = KeyRing::open(&settings, &BTreeSet::new(), &clock).unwrap_err().to_string();
     assert!(fault.starts_with("the folder of signing keys \"") && fault.contains("cannot be made"), "{fault}");
