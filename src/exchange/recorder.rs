@@ -1,7 +1,9 @@
-//! Where decision records go: the output, one JSON line each, and the journal that `explain` reads. Off the request's path.
+//! Where decision records go: the journal that `explain` reads, and the output, one JSON line each. Off the request's path.
 //!
-//! Never makes a request wait unless durable records are asked for. What does not fit is lost and counted (design §6); a
-//! line is written whole or not at all.
+//! Never makes a request wait unless durable records are asked for, and then for the journal alone: an output that blocks
+//! loses lines. What does not fit is lost and counted, for each of the two (design §6).
+
+mod lines;
 
 use std::io::Write;
 use std::sync::Arc;
@@ -10,7 +12,9 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use self::lines::{Line, Lines};
 use super::record::Record;
+use crate::clock::{Clock, Lifetime};
 use crate::store::{Journal, JournalReader, Kept};
 use crate::telemetry::Metrics;
 
@@ -19,6 +23,9 @@ const WAITING: usize = 8192;
 
 /// Records that are made durable together: one sync for all that came while the last one ran.
 const TOGETHER: usize = 512;
+
+/// How long an answer waits for its record to be durable: a disk that takes longer is not there.
+const DURABLE: Lifetime = Lifetime::from_seconds(2);
 
 /// How long the end of the process waits for a slow output.
 const FINISH: Duration = Duration::from_secs(5);
@@ -49,6 +56,7 @@ type Written = Result<(), NotRecorded>;
 #[derive(Clone, Debug)]
 pub struct Recorder {
     waiting: Option<SyncSender<Message>>,
+    lines: Option<Lines>,
     reader: Option<Arc<JournalReader>>,
     required: bool,
     metrics: Metrics,
@@ -64,20 +72,21 @@ enum Message {
 }
 
 impl Recorder {
-    /// Writes every record from a thread of its own, which ends with the last clone of this.
+    /// Writes every record from threads of its own, which end with the last clone of this.
     ///
     /// # Errors
-    /// The thread could not be started.
+    /// A thread could not be started.
     pub fn start(outputs: RecordOutputs, metrics: Metrics) -> std::io::Result<Self> {
         let RecordOutputs { lines, journal, required } = outputs;
         let reader = journal.as_ref().map(Journal::reader);
         if lines.is_none() && journal.is_none() {
-            return Ok(Self { waiting: None, reader, required: false, metrics });
+            return Ok(Self { waiting: None, lines: None, reader, required: false, metrics });
         }
+        let lines = lines.map(|output| Lines::start(output, metrics.clone())).transpose()?;
         let (sender, waiting) = sync_channel(WAITING);
-        let writer = Writer { lines, journal, metrics: metrics.clone() };
+        let writer = Writer { lines: lines.clone(), journal, metrics: metrics.clone() };
         std::thread::Builder::new().name("records".to_owned()).spawn(move || writer.run(&waiting))?;
-        Ok(Self { waiting: Some(sender), reader, required, metrics })
+        Ok(Self { waiting: Some(sender), lines, reader, required, metrics })
     }
 
     /// Whether a record has to be durable before its answer leaves.
@@ -93,14 +102,17 @@ impl Recorder {
         }
     }
 
-    /// Completes when the record is on the disk.
-    pub(super) async fn durably(&self, record: Record) -> Result<(), NotRecorded> {
+    /// Completes when the record is on the disk. One that is given up before the writer came to it is not written.
+    pub(super) async fn durably(&self, record: Record, clock: &dyn Clock) -> Result<(), NotRecorded> {
         let lost = |why: &str| NotRecorded(why.to_owned());
         let Some(waiting) = &self.waiting else { return Err(lost("there is no place for records")) };
         let (written, answer) = oneshot::channel();
         match waiting.try_send(Message::Durable(Box::new(record), written)) {
-            Ok(()) => answer.await.unwrap_or_else(|_gone| Err(lost("the writer of records has ended"))),
-            Err(TrySendError::Full(_)) => Err(lost("records wait for a slow output")),
+            Ok(()) => tokio::select! {
+                written = answer => written.unwrap_or_else(|_gone| Err(lost("the writer of records has ended"))),
+                () = clock.sleep_until(clock.now().plus(DURABLE)) => Err(lost("the disk did not answer in two seconds")),
+            },
+            Err(TrySendError::Full(_)) => Err(lost("records wait for a slow disk")),
             Err(TrySendError::Disconnected(_)) => Err(lost("the writer of records has ended")),
         }
     }
@@ -118,29 +130,34 @@ impl Recorder {
     /// Waits until everything that was recorded so far has been written, at most five seconds. Blocks.
     pub fn finish(&self) {
         let Some(waiting) = &self.waiting else { return };
-        let (written, answer) = sync_channel(1);
-        let mut message = Message::Finish(written);
-        // An output that blocks leaves its queue full: the end is put in line when there is room, and never waited for in `send`.
-        for waited in 0..FINISH_TRIES {
-            match waiting.try_send(message) {
-                Ok(()) => {
-                    if answer.recv_timeout(FINISH.saturating_sub(FINISH_PAUSE * waited)).is_ok() {
-                        return;
-                    }
-                    break;
-                }
-                Err(TrySendError::Full(again)) => message = again,
-                Err(TrySendError::Disconnected(_)) => break,
-            }
-            std::thread::sleep(FINISH_PAUSE);
+        // The journal's end first: what it has not passed on yet is not among the lines.
+        let kept = finished(waiting, Message::Finish);
+        let shown = self.lines.as_ref().is_none_or(|lines| finished(lines.waiting(), Line::Finish));
+        if !kept || !shown {
+            tracing::warn!("the output of decision records did not take the last of them; they are lost");
         }
-        tracing::warn!("the output of decision records did not take the last of them; they are lost");
     }
+}
+
+/// Whether a thread has done everything that was in line before now.
+fn finished<M>(waiting: &SyncSender<M>, message: impl FnOnce(SyncSender<()>) -> M) -> bool {
+    let (written, answer) = sync_channel(1);
+    let mut message = message(written);
+    // An output that blocks leaves its queue full: the end is put in line when there is room, and never waited for in `send`.
+    for waited in 0..FINISH_TRIES {
+        match waiting.try_send(message) {
+            Ok(()) => return answer.recv_timeout(FINISH.saturating_sub(FINISH_PAUSE * waited)).is_ok(),
+            Err(TrySendError::Full(again)) => message = again,
+            Err(TrySendError::Disconnected(_)) => return false,
+        }
+        std::thread::sleep(FINISH_PAUSE);
+    }
+    false
 }
 
 /// The thread that writes.
 struct Writer {
-    lines: Option<Box<dyn Write + Send>>,
+    lines: Option<Lines>,
     journal: Option<Journal>,
     metrics: Metrics,
 }
@@ -154,6 +171,7 @@ impl Writer {
             for message in batch {
                 match message {
                     Message::Record(record) => drop(self.write(&record)),
+                    Message::Durable(_given_up, written) if written.is_closed() => {}
                     Message::Durable(record, written) => durable.push((self.write(&record), written)),
                     Message::Finish(written) => finished.push(written),
                 }
@@ -171,13 +189,13 @@ impl Writer {
         let outcome = self.try_write(record).map_err(|error| NotRecorded(error.to_string()));
         if let Err(why) = &outcome {
             self.metrics.record_lost();
-            tracing::error!(%why, "a decision record could not be written");
+            tracing::error!(%why, "a decision record could not be kept");
         }
         outcome
     }
 
     fn try_write(&mut self, record: &Record) -> std::io::Result<()> {
-        let mut line = record.to_line()?;
+        let line = record.to_line()?;
         let kept = match &mut self.journal {
             Some(journal) => {
                 let kept = if record.is_grant() { Kept::Grant } else { Kept::Refusal };
@@ -185,10 +203,8 @@ impl Writer {
             }
             None => Ok(()),
         };
-        if let Some(lines) = &mut self.lines {
-            line.push('\n');
-            // One write call a line: a process that is killed leaves whole lines.
-            lines.write_all(line.as_bytes()).and_then(|()| lines.flush())?;
+        if let Some(lines) = &self.lines {
+            lines.write(line);
         }
         kept
     }
