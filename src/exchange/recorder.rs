@@ -221,3 +221,51 @@ impl Writer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+
+    use super::*;
+    use crate::clock::{ManualClock, Timestamp};
+
+    #[tokio::test]
+    async fn aud_03_a_disk_that_does_not_answer_is_given_up() {
+        let clock = ManualClock::starting_at(Timestamp::from_seconds(1_790_000_000));
+        let (sender, stuck) = sync_channel(WAITING);
+        let recorder =
+            Recorder { waiting: Some(sender), lines: None, reader: None, required: true, metrics: Metrics::new("AA") };
+        let waiting = recorder.durably(Record::default(), &clock);
+        let moved = async {
+            clock.advance(Lifetime::from_millis(1_999));
+            tokio::task::yield_now().await;
+            let Message::Durable(_, written) = stuck.recv().unwrap() else { return false };
+            let waits = !written.is_closed();
+            clock.advance(Lifetime::from_millis(1));
+            waits
+        };
+        let (outcome, waited) = tokio::join!(waiting, moved);
+        assert!(waited, "not a millisecond before");
+        assert_eq!(outcome.unwrap_err().to_string(), "the disk did not answer in two seconds");
+    }
+
+    #[tokio::test]
+    async fn what_was_given_up_is_not_written() {
+        let clock = ManualClock::starting_at(Timestamp::from_seconds(1_790_000_000));
+        let directory = std::env::temp_dir().join(format!("countersign-given-up-{}", std::process::id()));
+        let journal = Journal::open(&directory, 1 << 20).unwrap();
+        let (lines, reader) = (None, journal.reader());
+        let (sender, waiting) = sync_channel(WAITING);
+        let (answer, given_up) = oneshot::channel();
+        drop(given_up);
+        sender.send(Message::Durable(Box::new(Record { r#ref: "AAAAAAAAAAAA".into(), ..Record::default() }), answer)).unwrap();
+        let metrics = Metrics::new("AA");
+        let writer = Writer { lines, journal: Some(journal), metrics: metrics.clone() };
+        std::thread::spawn(move || writer.run(&waiting));
+        let recorder = Recorder { waiting: Some(sender), lines: None, reader: Some(reader), required: true, metrics };
+        recorder.durably(Record { r#ref: "BBBBBBBBBBBB".into(), ..Record::default() }, &clock).await.unwrap();
+        assert!(recorder.find("AAAAAAAAAAAA").unwrap().is_none());
+        assert!(recorder.find("BBBBBBBBBBBB").unwrap().is_some());
+        std::fs::remove_dir_all(directory).unwrap();
+    }
+}
