@@ -230,7 +230,7 @@ mod tests {
     use crate::clock::{ManualClock, Timestamp};
 
     #[tokio::test]
-    async fn aud_03_a_disk_that_does_not_answer_is_given_up() {
+    async fn aud_01_a_disk_that_does_not_answer_is_given_up() {
         let clock = ManualClock::starting_at(Timestamp::from_seconds(1_790_000_000));
         let (sender, stuck) = sync_channel(WAITING);
         let recorder =

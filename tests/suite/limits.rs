@@ -1,4 +1,4 @@
-//! Limits over real HTTP (LIM rows, design §7): who is too many hears so at once, and nobody else suffers.
+//! Limits over real HTTP (TOK-29, design §7): who is too many hears so at once, and nobody else suffers.
 
 use countersign::app::Reloaded;
 use countersign::clock::Lifetime;
@@ -19,7 +19,7 @@ async fn refused(stage: &Stage, answer: &Answer, status: u16, reason: &str) -> S
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_identity_that_comes_too_often_is_told_when_to_come_back() {
+async fn tok_29_an_identity_that_comes_too_often_is_told_when_to_come_back() {
     let stage = limited("{ per_identity: 2/s }").await;
     let (svid, pod) = (stage.svid(), stage.pod_token("eu1"));
     assert_eq!(stage.exchange_svid(&svid).await.status, 200);
@@ -63,7 +63,7 @@ async fn limits_change_with_a_reload() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_full_process_says_so_at_once_and_recovers() {
+async fn tok_29_a_full_process_says_so_at_once_and_recovers() {
     let stage = limited("{ in_flight: 4 }").await;
     // Requests with an unknown key id wait for their source, which hangs: they hold the places.
     stage.cluster("eu1").behave_everywhere(Behaviour::Hang);

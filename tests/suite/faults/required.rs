@@ -1,4 +1,4 @@
-//! `audit: { required: true }`: the record is on the disk before the answer arrives, or there is no token (AUD-03).
+//! `audit: { required: true }`: the record is on the disk before the answer arrives, or there is no token (AUD-01).
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -43,7 +43,7 @@ fn reference(answer: &Answer) -> &str {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn aud_03_what_was_answered_is_on_the_disk_whatever_happens_next() {
+async fn aud_01_what_was_answered_is_on_the_disk_whatever_happens_next() {
     let town = Town::new().await;
     let mut one = process(&town, "{ required: true }");
     one.start();
@@ -65,7 +65,7 @@ async fn aud_03_what_was_answered_is_on_the_disk_whatever_happens_next() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn aud_03_no_record_no_token() {
+async fn aud_01_no_record_no_token() {
     let town = Town::new().await;
     let mut one = process(&town, "{ required: true }");
     one.start_on_a_full_disk();
@@ -108,7 +108,7 @@ async fn aud_01_without_it_a_full_disk_refuses_nobody() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn aud_03_an_output_that_nobody_reads_stops_no_durable_record() {
+async fn aud_01_an_output_that_nobody_reads_stops_no_durable_record() {
     let town = Town::new().await;
     let mut one = process(&town, "{ required: true, stdout: true }");
     one.start_with(Stdio::piped());
