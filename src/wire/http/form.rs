@@ -30,28 +30,30 @@ impl Form {
 
     /// A parameter that may stand once. A repeat is an error, also when one of the copies is empty.
     pub(super) fn once(&self, name: &'static str) -> Result<Option<&str>, Refusal> {
-        match self.all(name).as_slice() {
-            [] | [""] => Ok(None),
-            [value] => Ok(Some(value)),
-            _ => {
-                Err(Refusal::malformed(Malformed::MalformedRequest, format!("Parameter {name} stands more than once.")))
-            }
-        }
+        self.single(name).map_err(|Repeated| {
+            Refusal::malformed(Malformed::MalformedRequest, format!("Parameter {name} stands more than once."))
+        })
     }
 
     /// A target parameter: a repeat asks for two targets (TOK-06, RI-02).
     pub(super) fn target(&self, name: &'static str) -> Result<Option<&str>, Refusal> {
-        match self.all(name).as_slice() {
-            [] | [""] => Ok(None),
-            [value] => Ok(Some(value)),
-            _ => Err(Refusal::malformed(Malformed::TargetAmbiguous, "A token is for one resource; name one.")),
-        }
+        self.single(name).map_err(|Repeated| {
+            Refusal::malformed(Malformed::TargetAmbiguous, "A token is for one resource; name one.")
+        })
     }
 
-    fn all(&self, name: &str) -> Vec<&str> {
-        self.0.iter().filter(|(found, _)| found == name).map(|(_, value)| value.as_str()).collect()
+    fn single(&self, name: &str) -> Result<Option<&str>, Repeated> {
+        let mut found = self.0.iter().filter(|(found, _)| found == name).map(|(_, value)| value.as_str());
+        match (found.next(), found.next()) {
+            (None | Some(""), None) => Ok(None),
+            (value, None) => Ok(value),
+            (_, Some(_)) => Err(Repeated),
+        }
     }
 }
+
+/// A name stands more than once.
+struct Repeated;
 
 /// `+` is a space, `%xx` a byte.
 fn decode(text: &[u8]) -> Option<String> {
