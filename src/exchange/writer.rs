@@ -17,8 +17,8 @@ use crate::telemetry::Metrics;
 /// that is killed loses at most the records of this time.
 const GATHER: Duration = Duration::from_millis(5);
 
-/// Records of one turn: what is made durable by one sync, and what waits for an output at the most.
-const TOGETHER: usize = 8192;
+/// Records of one turn: what is made durable by one sync, and what an output that blocks may hold besides the queue.
+const TOGETHER: usize = 512;
 
 /// Bytes of one write call: what a pipe takes whole or not at all (`PIPE_BUF`), so that no other writer's line lands inside
 /// one of ours. A longer line goes alone.
