@@ -75,7 +75,8 @@ impl Limits {
 
     fn cell(&self, identity: u64) -> std::sync::Arc<Cell> {
         let cells = self.cells.get_or_init(|| Cache::new(IDENTITIES));
-        let Ok(cell) = cells.get_or_insert_with(&identity, || Ok::<_, std::convert::Infallible>(std::sync::Arc::default()));
+        let Ok(cell) =
+            cells.get_or_insert_with(&identity, || Ok::<_, std::convert::Infallible>(std::sync::Arc::default()));
         cell
     }
 }
@@ -101,7 +102,8 @@ impl Place<'_> {
         let mut held = self.limits.held();
         let own = held.entry(identity).or_default();
         if is_busy && *own >= share {
-            let note = format!("more than half of {} places are taken, and {own} of them by this identity", self.places);
+            let note =
+                format!("more than half of {} places are taken, and {own} of them by this identity", self.places);
             return Err(Refusal::unavailable(Unavailable::RateLimited, note, SOON));
         }
         *own += 1;
@@ -190,7 +192,8 @@ mod tests {
     #[test]
     fn a_rate_is_of_one_identity_and_is_told_when_to_come_back() {
         let (limits, clock) = (Limits::default(), ManualClock::starting_at(AT));
-        let come = |name: &str, rate: Rate| limits.enter(&settings(8)).unwrap().is_of(&id(name), Some(rate), clock.now());
+        let come =
+            |name: &str, rate: Rate| limits.enter(&settings(8)).unwrap().is_of(&id(name), Some(rate), clock.now());
         let rate = Rate::parse("2/s").unwrap();
         come("a", rate).unwrap();
         come("a", rate).unwrap();

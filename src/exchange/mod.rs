@@ -7,11 +7,13 @@ mod explain;
 mod gcra;
 mod generation;
 mod limits;
+mod lines;
 mod record;
 mod recorder;
 mod reference;
 mod request;
 mod settings;
+mod writer;
 
 pub use decision::{Decision, Outcome, Transport};
 pub use explain::Explanation;
@@ -72,7 +74,15 @@ impl Exchange {
         recorder: Recorder,
         metrics: Metrics,
     ) -> Self {
-        Self { generation: ArcSwap::from_pointee(generation), issuer, clock, references, recorder, metrics, limits: Limits::default() }
+        Self {
+            generation: ArcSwap::from_pointee(generation),
+            issuer,
+            clock,
+            references,
+            recorder,
+            metrics,
+            limits: Limits::default(),
+        }
     }
 
     /// The configuration that requests use from now on; running ones keep theirs.

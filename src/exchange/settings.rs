@@ -91,7 +91,8 @@ mod tests {
             let read = Rate::parse(text).map(|rate| (rate.interval_nanos(), rate.burst(), rate.to_string()));
             assert_eq!(read, Some((interval, burst, text.to_owned())), "{text}");
         }
-        for text in ["", "50", "50/h", "0/s", "-1/s", "+1/s", "1.5/s", "50 /s", "50/S", "1000001/s", "00000001/s", "/s"] {
+        for text in ["", "50", "50/h", "0/s", "-1/s", "+1/s", "1.5/s", "50 /s", "50/S", "1000001/s", "00000001/s", "/s"]
+        {
             assert_eq!(Rate::parse(text), None, "{text}");
         }
     }

@@ -75,9 +75,7 @@ impl Refusal {
             | Unavailable::KeysRefreshing
             | Unavailable::LivenessUnavailable => KEYS,
             Unavailable::RateLimited => TOO_MANY,
-            Unavailable::StoreUnavailable
-            | Unavailable::AuditUnavailable
-            | Unavailable::Overloaded => BUSY,
+            Unavailable::StoreUnavailable | Unavailable::AuditUnavailable | Unavailable::Overloaded => BUSY,
         };
         Self::new(Reason::Unavailable(reason), sentence, note, Some(retry_after))
     }
