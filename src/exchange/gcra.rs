@@ -46,8 +46,6 @@ fn next(due: i64, rate: Rate, at: i64) -> (i64, Result<(), Lifetime>) {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
-
     use proptest::collection::vec;
     use proptest::prelude::{prop_assert, proptest};
 

@@ -129,8 +129,6 @@ impl Drop for Place<'_> {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
-
     use super::*;
     use crate::clock::{Clock, ManualClock};
     use crate::reason::Reason;

@@ -162,8 +162,6 @@ fn lines_finished(lines: &Lines, left: Duration) -> bool {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
-
     use super::*;
     use crate::clock::{ManualClock, Timestamp};
 

@@ -114,7 +114,7 @@ async fn aud_01_a_blocked_output_blocks_nobody_and_what_is_lost_is_counted() {
     let decided: usize = text
         .lines()
         .filter(|line| line.starts_with("countersign_decisions_total"))
-        .filter_map(|line| line.rsplit(' ').next()?.parse::<usize>().ok())
+        .filter_map(|line| line.split(" # ").next()?.rsplit(' ').next()?.parse::<usize>().ok())
         .sum();
     assert_eq!(decided, 9_002);
 }
