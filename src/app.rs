@@ -2,6 +2,7 @@
 //!
 //! Builds every part once, hands it to the parts that need it, and ends them in order. Decides nothing.
 
+mod telemetry;
 mod watch;
 
 use std::io::Write;
@@ -13,6 +14,7 @@ use anyhow::Context;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
+use self::telemetry::Telemetry;
 use crate::clock::{Clock, Lifetime};
 use crate::config::{self, Configuration, Environment, Loaded, Report};
 use crate::entropy::Entropy;
@@ -22,7 +24,7 @@ use crate::jose::Algorithm;
 use crate::lifecycle::{Drain, Drained, Readiness};
 use crate::policy::{Policy, PolicyInput};
 use crate::store::Journal;
-use crate::telemetry::Metrics;
+use crate::telemetry::{LogLines, Metrics};
 use crate::trust::Trust;
 use crate::wire::http::{AdminState, admin_router, public_router};
 use crate::wire::listener::{Limits, Listener};
@@ -78,6 +80,7 @@ pub struct App {
     readiness: Readiness,
     drain: Drain,
     background: CancellationToken,
+    telemetry: Telemetry,
     public: SocketAddr,
     admin: SocketAddr,
 }
@@ -142,8 +145,9 @@ impl App {
             rules = configuration.rules.len(),
             "starting"
         );
-        let exchange =
-            Arc::new(Exchange::new(generation, issuer, Arc::clone(&clock), references, recorder.clone(), metrics));
+        let (telemetry, spans) = Telemetry::start(&configuration, &clock, &entropy, &metrics, references.replica())?;
+        let exchange = Exchange::new(generation, issuer, Arc::clone(&clock), references, recorder.clone(), metrics);
+        let exchange = Arc::new(exchange.with_spans(spans));
         let public = Listener::bind(&configuration.listen).await.context("listen")?;
         let admin = Listener::bind_admin(&configuration.admin).await.context("admin")?;
         let state = configuration.state.directory.clone();
@@ -158,6 +162,7 @@ impl App {
             readiness: readiness.clone(),
             drain: Drain::new(),
             background,
+            telemetry,
             public: public.local_addr(),
             admin: admin.local_addr(),
         });
@@ -208,6 +213,11 @@ impl App {
     /// The admin address.
     pub const fn admin_address(&self) -> SocketAddr {
         self.admin
+    }
+
+    /// Sends log lines where the configuration sends telemetry; without such a place they are dropped.
+    pub async fn export_logs(&self, lines: LogLines) {
+        self.telemetry.logs(lines).await;
     }
 
     /// Completes when the service is ready.
@@ -297,6 +307,7 @@ impl App {
         self.trust.ended().await;
         let recorder = self.recorder.clone();
         let _ = tokio::task::spawn_blocking(move || recorder.finish()).await;
+        self.telemetry.end().await;
         drained
     }
 }
@@ -376,6 +387,9 @@ fn needs_restart(running: &Configuration, new: &Configuration) -> Vec<&'static s
     }
     if running.audit != new.audit {
         changed.push("audit");
+    }
+    if running.telemetry != new.telemetry {
+        changed.push("telemetry");
     }
     changed
 }

@@ -33,7 +33,7 @@ const NAMED_ONLY_BY: &[(&str, &[&str])] = &[
     ("spiffe", &["trust"]),
     ("reqwest", &["trust", "cli"]),
     ("axum", &["wire", "world"]),
-    ("tonic", &["wire", "world"]),
+    ("tonic", &["wire", "world", "telemetry"]),
     ("hyper", &["wire", "world"]),
     ("hyper_util", &["wire", "world"]),
     ("serde_saphyr", &["config"]),

@@ -2,7 +2,14 @@
 
 use std::io::Write;
 
-use tracing_subscriber::EnvFilter;
+use std::sync::Arc;
+
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, fmt, registry};
+
+use crate::clock::SystemClock;
+use crate::telemetry::{LogLines, log_lines};
 
 /// Prints a line of the result. A reader that went away is no fault.
 pub(super) fn line(text: impl AsRef<str>) {
@@ -19,15 +26,17 @@ pub(super) fn colors() -> bool {
     anstream::stderr().is_terminal()
 }
 
-/// Sends logs to stderr, with the filter of `COUNTERSIGN_LOG` or `default`.
+/// Sends logs to stderr, with the filter of `COUNTERSIGN_LOG` or `default`. They come out once more for a collector.
 #[expect(clippy::disallowed_methods, reason = "the log filter is the one setting of the environment (design §7)")]
-pub(super) fn logs(default: &str) {
+pub(super) fn logs(default: &str) -> LogLines {
     let filter = std::env::var("COUNTERSIGN_LOG").unwrap_or_else(|_unset| default.to_owned());
     let filter = EnvFilter::try_new(&filter).unwrap_or_else(|_bad| EnvFilter::new(default));
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colors());
+    let to_stderr = fmt::layer().with_writer(std::io::stderr).with_ansi(colors());
     // A log that cannot be written (its disk is full) would be reported with `eprintln!`, which panics then.
-    let subscriber = subscriber.log_internal_errors(false);
-    let _ = subscriber.try_init();
+    let to_stderr = to_stderr.log_internal_errors(false);
+    let (to_collector, lines) = log_lines(Arc::new(SystemClock));
+    let _ = registry().with(filter).with(to_stderr).with(to_collector).try_init();
+    lines
 }
 
 /// A runtime for a command.

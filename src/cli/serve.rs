@@ -13,6 +13,7 @@ use crate::clock::SystemClock;
 use crate::config::Environment;
 use crate::entropy::SystemEntropy;
 use crate::lifecycle::Drained;
+use crate::telemetry::LogLines;
 
 /// Run the service.
 ///
@@ -27,9 +28,9 @@ pub(super) struct Serve {
 
 impl Serve {
     pub(super) fn run(self) -> Exit {
-        logs("info");
+        let lines = logs("info");
         match runtime() {
-            Ok(runtime) => runtime.block_on(serve(self.config)),
+            Ok(runtime) => runtime.block_on(serve(self.config, lines)),
             Err(error) => {
                 aside(format!("countersign: {error:#}"));
                 Exit::Problem
@@ -44,7 +45,7 @@ pub(super) fn environment() -> Environment {
     Environment { spiffe_endpoint_socket: std::env::var("SPIFFE_ENDPOINT_SOCKET").ok() }
 }
 
-async fn serve(config: PathBuf) -> Exit {
+async fn serve(config: PathBuf, lines: LogLines) -> Exit {
     let start = Start {
         config,
         environment: environment(),
@@ -56,6 +57,7 @@ async fn serve(config: PathBuf) -> Exit {
         Ok(app) => app,
         Err(error) => return refuse(&error),
     };
+    app.export_logs(lines).await;
     tracing::info!(public = %app.public_address(), admin = %app.admin_address(), "serving");
     match until_told(&app).await {
         Ok(()) => {}

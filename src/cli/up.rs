@@ -49,7 +49,7 @@ pub(super) struct Up {
 
 impl Up {
     pub(super) fn run(self) -> Exit {
-        logs("warn");
+        drop(logs("warn"));
         match runtime() {
             Ok(runtime) => runtime.block_on(async {
                 match self.up().await {

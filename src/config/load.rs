@@ -226,6 +226,7 @@ impl Parts {
             state: server.state,
             audit: server.audit,
             limits: server.limits,
+            telemetry: server.telemetry,
             sources: self.sources.into_values(),
             resources: self.resources.into_values(),
             rules: self.rules.into_values(),

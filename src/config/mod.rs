@@ -32,6 +32,7 @@ use crate::identity::{IssuerUrl, TrustDomain};
 use crate::issue::SigningSettings;
 use crate::policy::{ResourceSettings, RuleSettings, TestSettings};
 use crate::store::StateSettings;
+use crate::telemetry::TelemetrySettings;
 use crate::trust::SourceSettings;
 use crate::wire::{AdminSettings, ListenSettings};
 
@@ -54,6 +55,8 @@ pub struct Configuration {
     pub audit: AuditSettings,
     /// How many requests are taken.
     pub limits: LimitSettings,
+    /// Where telemetry goes besides `/metrics`.
+    pub telemetry: TelemetrySettings,
     /// Whose word counts.
     pub sources: Vec<SourceSettings>,
     /// What tokens are for.

@@ -43,6 +43,26 @@ pub(super) fn key_url(text: &str, query: bool) -> Result<Url, Said> {
     Ok(url)
 }
 
+/// The collector of telemetry: http or https, host and port, and nothing else. Given back as it is dialled.
+pub(super) fn collector(text: &str) -> Result<String, Said> {
+    let form = "such as https://collector.example:4317";
+    let not_one = |why: &str| Said::new(format!("this is not the URL of a collector: {why}")).hint(form);
+    if text.len() > MAX_URL || text.chars().any(|c| c.is_whitespace() || c.is_control()) {
+        return Err(not_one("it is too long or has white space"));
+    }
+    let url = Url::parse(text).map_err(|error| not_one(&error.to_string()))?;
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(not_one("it has user information").hiding_the_line());
+    }
+    match (url.scheme(), url.host_str(), url.port_or_known_default()) {
+        ("http" | "https", Some(host), Some(port)) if url.path() == "/" && url.query().or(url.fragment()).is_none() => {
+            Ok(format!("{}://{host}:{port}", url.scheme()))
+        }
+        ("http" | "https", ..) => Err(not_one("it has a host and a port alone")),
+        _ => Err(not_one("it is neither http nor https")),
+    }
+}
+
 /// The socket of a Workload API (SPIFFE Workload Endpoint §4, WAP-03): `unix:/path`, `unix:///path` or `tcp://IP:port`,
 /// given back as `unix:/path` or `tcp://IP:port`.
 pub(super) fn workload_api(text: &str) -> Result<String, Said> {

@@ -13,7 +13,7 @@ use crate::identity::{Assurance, CredentialKind, WorkloadIdentity};
 use crate::issue::AccessToken;
 use crate::policy::{Ask, Grant, PolicyTrace};
 use crate::reason::{Refusal, quoted};
-use crate::telemetry::{DecisionLabels, Metrics};
+use crate::telemetry::{DecisionLabels, ExchangeSpan, Metrics, Spans};
 use crate::verify::Evidence;
 
 /// Which door a request came through.
@@ -70,6 +70,7 @@ pub struct Decision {
     clock: Arc<dyn Clock>,
     recorder: Recorder,
     metrics: Metrics,
+    spans: Option<Spans>,
 }
 
 impl Decision {
@@ -101,7 +102,13 @@ impl Decision {
             clock,
             recorder,
             metrics,
+            spans: None,
         }
+    }
+
+    pub(super) fn with_spans(mut self, spans: Option<Spans>) -> Self {
+        self.spans = spans;
+        self
     }
 
     /// The name of this decision.
@@ -232,6 +239,15 @@ impl Decision {
             resource: record.resource.clone().unwrap_or_default(),
         };
         let now = self.clock.now();
+        if let Some(spans) = &self.spans {
+            spans.send(ExchangeSpan {
+                began: self.arrived,
+                ended: now,
+                reference: record.r#ref.clone(),
+                labels: labels.clone(),
+                generation: record.generation.clone(),
+            });
+        }
         self.metrics.decided(labels, &record.r#ref, now, now.since(self.arrived));
     }
 }

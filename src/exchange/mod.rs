@@ -35,7 +35,7 @@ use crate::identity::ScopeSet;
 use crate::issue::{AccessToken, Issuer};
 use crate::policy::{Ask, Grant};
 use crate::reason::{Malformed, Refusal, Unavailable};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, Spans};
 use crate::verify::{Parties, Verifier};
 use limits::{Limits, Place};
 
@@ -49,6 +49,7 @@ pub struct Exchange {
     recorder: Recorder,
     metrics: Metrics,
     limits: Limits,
+    spans: Option<Spans>,
 }
 
 /// What a granted exchange gives.
@@ -82,7 +83,15 @@ impl Exchange {
             recorder,
             metrics,
             limits: Limits::default(),
+            spans: None,
         }
+    }
+
+    /// Each exchange becomes a span there too.
+    #[must_use]
+    pub fn with_spans(mut self, spans: Option<Spans>) -> Self {
+        self.spans = spans;
+        self
     }
 
     /// The configuration that requests use from now on; running ones keep theirs.
@@ -119,6 +128,7 @@ impl Exchange {
     pub fn open(&self, transport: Transport, peer: IpAddr) -> Decision {
         let (clock, recorder) = (Arc::clone(&self.clock), self.recorder.clone());
         Decision::open(self.references.next(), transport, peer, clock, recorder, self.metrics.clone())
+            .with_spans(self.spans.clone())
     }
 
     /// One exchange, from a parsed request to a token.

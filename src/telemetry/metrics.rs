@@ -39,6 +39,11 @@ struct OutcomeLabel {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SignalLabel {
+    signal: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct SourceLabel {
     source: String,
 }
@@ -116,6 +121,7 @@ struct Inner {
     decisions: Family<DecisionLabels, CounterWithExemplar<RefLabel>>,
     seconds: Family<OutcomeLabel, HistogramWithExemplars<RefLabel>, Seconds>,
     records_lost: Counter,
+    telemetry_lost: Family<SignalLabel, Counter>,
     reloads: Family<OutcomeLabel, Counter>,
     reload_failed: Gauge,
     keys: Family<SourceLabel, Gauge>,
@@ -140,6 +146,15 @@ impl Metrics {
         registry.register("decision_seconds", "Time from a request's arrival to its outcome", seconds.clone());
         let records_lost = Counter::default();
         registry.register("records_lost", "Decision records that could not be written", records_lost.clone());
+        let telemetry_lost: Family<SignalLabel, Counter> = Family::default();
+        for signal in ["traces", "logs"] {
+            drop(telemetry_lost.get_or_create(&SignalLabel { signal }));
+        }
+        registry.register(
+            "telemetry_lost",
+            "Spans and log lines that no collector took, by signal",
+            telemetry_lost.clone(),
+        );
         let reloads: Family<OutcomeLabel, Counter> = Family::default();
         // Both from the start: an alert on their rate sees the first one too.
         for outcome in ["taken", "refused"] {
@@ -179,6 +194,7 @@ impl Metrics {
             decisions,
             seconds,
             records_lost,
+            telemetry_lost,
             reloads,
             reload_failed,
             keys,
@@ -208,6 +224,11 @@ impl Metrics {
     /// Counts a record that was lost.
     pub fn record_lost(&self) {
         self.0.records_lost.inc();
+    }
+
+    /// Counts spans or log lines that the collector did not take.
+    pub fn telemetry_lost(&self, signal: &'static str, count: u64) {
+        self.0.telemetry_lost.get_or_create(&SignalLabel { signal }).inc_by(count);
     }
 
     /// Counts a reload.

@@ -1,7 +1,13 @@
-//! Numbers for whoever is on call.
+//! Numbers, traces and logs for whoever is on call.
 //!
 //! Labels come from closed lists and configured names; never an identity, a key id or anything that a caller chose.
 
+mod export;
 mod metrics;
+mod settings;
 
+#[cfg(feature = "otlp")]
+pub use export::{Exporter, ExporterContext};
+pub use export::{ExchangeSpan, LogLayer, LogLines, Spans, log_lines};
 pub use metrics::{DecisionLabels, Metrics, SigningKeyCount, SourceNumbers};
+pub use settings::TelemetrySettings;

@@ -13,7 +13,7 @@ mod one_issuer;
 mod records;
 mod required;
 mod restarts;
-mod served;
+pub mod served;
 mod signals;
 mod two_processes;
 mod unknown_keys;

@@ -20,3 +20,5 @@ mod limits;
 mod requirements;
 mod smoke;
 mod stage;
+#[cfg(feature = "otlp")]
+mod telemetry;

@@ -17,6 +17,7 @@ use crate::identity::{IssuerUrl, TrustDomain};
 use crate::issue::{DEFAULT_ROTATION, LONGEST_ROTATION, SHORTEST_ROTATION, SigningSettings};
 use crate::reason::quoted;
 use crate::store::{SMALLEST_JOURNAL, StateSettings};
+use crate::telemetry::TelemetrySettings;
 use crate::wire::{AdminSettings, ListenSettings, TlsFiles};
 
 /// Where workloads come in, unless set.
@@ -43,6 +44,7 @@ pub(in crate::config) struct Server {
     pub(in crate::config) state: StateSettings,
     pub(in crate::config) audit: AuditSettings,
     pub(in crate::config) limits: LimitSettings,
+    pub(in crate::config) telemetry: TelemetrySettings,
 }
 
 /// The parts of it that other checks need as soon as they are known.
@@ -86,6 +88,7 @@ pub(in crate::config) fn server(desk: Desk<'_>, main: &Main, top: PlaceId) -> (N
     };
     let audit = audit(desk, main);
     let limits = limits(desk, main);
+    let telemetry = telemetry(desk, main);
     let issuer = issuer.needed(desk.ledger, top, "issuer");
     let names = Names { issuer: issuer.clone(), identity_domain: identity_domain.clone() };
     let server = || {
@@ -98,6 +101,7 @@ pub(in crate::config) fn server(desk: Desk<'_>, main: &Main, top: PlaceId) -> (N
             state: StateSettings { directory: state?, decisions: decisions? },
             audit: audit?,
             limits: limits?,
+            telemetry: telemetry?,
         })
     };
     (names, server())
@@ -130,6 +134,19 @@ fn limits(desk: Desk<'_>, main: &Main) -> Option<LimitSettings> {
             .hint(format!("from 1 to {MOST_IN_FLIGHT}"))),
     });
     Some(LimitSettings { per_identity: per_identity.optional()?, in_flight: in_flight.or(standard.in_flight)? })
+}
+
+fn telemetry(desk: Desk<'_>, main: &Main) -> Option<TelemetrySettings> {
+    let raw = match &main.telemetry {
+        Field::Absent => return Some(TelemetrySettings::default()),
+        Field::Bad => return None,
+        Field::Given { value, .. } => value,
+    };
+    let otlp = raw.otlp.try_map(desk.ledger, |text| match cfg!(feature = "otlp") {
+        true => net::collector(text),
+        false => Err(Said::new("this build sends no telemetry").hint("build countersign with the feature `otlp`")),
+    });
+    Some(TelemetrySettings { otlp: otlp.optional()? })
 }
 
 /// The space for decisions, in bytes.

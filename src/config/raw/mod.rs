@@ -42,6 +42,8 @@ pub(super) struct Main {
     pub(super) audit: Field<Audit>,
     /// How many requests are taken.
     pub(super) limits: Field<Limits>,
+    /// Where traces and logs go. Default: nowhere.
+    pub(super) telemetry: Field<Telemetry>,
     /// Further files with rules and tests: paths relative to this file, `*` in the last part.
     pub(super) include: Texts,
     /// Who may vouch for workloads.
@@ -136,6 +138,14 @@ pub(super) struct Limits {
     pub(super) per_identity: Field<RateText>,
     /// Requests that are answered at a time. Default `512`.
     pub(super) in_flight: Field<u64>,
+}
+
+/// `telemetry`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Telemetry {
+    /// The collector that takes OTLP over gRPC: `https://collector.example:4317`, or `http://`.
+    pub(super) otlp: Text,
 }
 
 /// A rate: a number, and `/s` or `/m`.

@@ -84,7 +84,7 @@ fn keys_of_later_releases_are_unknown() {
     for (text, key) in [
         (top("assertion_grant: { enabled: false }"), "assertion_grant"),
         (top("grpc: { reflection: true }"), "grpc"),
-        (top("telemetry: { otlp: https://x }"), "telemetry"),
+        (top("telemetry: { zipkin: https://x }"), "telemetry.zipkin"),
         (top("subjects: []"), "subjects"),
         (top("state: { postgres: x }"), "state.postgres"),
         (top("only: { resources: [orders] }"), "only"),
@@ -308,7 +308,7 @@ fn a_file_that_is_no_tree_is_one_problem() {
     assert_eq!(
         refused("list", "- a\n"),
         [
-            "1:1 : a map with `issuer`, `identity_domain`, `listen`, `admin`, `signing`, `state`, `audit`, `limits`, `include`, `trust`, `resources`, `rules`, `tests` is needed here, not a list"
+            "1:1 : a map with `issuer`, `identity_domain`, `listen`, `admin`, `signing`, `state`, `audit`, `limits`, `telemetry`, `include`, `trust`, `resources`, `rules`, `tests` is needed here, not a list"
         ]
     );
     let report = load(std::path::Path::new("/nowhere/countersign.yaml"), &Environment::default()).unwrap_err();

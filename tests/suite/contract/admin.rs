@@ -24,7 +24,8 @@ countersign_keys gauge
 countersign_keys_skipped gauge
 countersign_keys_stale_deadline_seconds gauge
 countersign_records_lost counter
-countersign_signing_keys gauge";
+countersign_signing_keys gauge
+countersign_telemetry_lost counter";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn there_are_three_paths_and_they_are_read_only() {
