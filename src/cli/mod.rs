@@ -10,6 +10,7 @@ mod exit;
 mod explain;
 mod help;
 mod http;
+mod keys;
 mod masked;
 mod operator;
 mod output;
@@ -49,6 +50,7 @@ enum Command {
     Decode(decode::Decode),
     Explain(explain::Explain),
     Doctor(doctor::Doctor),
+    Keys(keys::Keys),
     Status(status::Status),
     Help(help::Help),
 }
@@ -81,6 +83,7 @@ pub fn run() -> ExitCode {
         Command::Decode(decode) => decode.run(),
         Command::Explain(explain) => explain.run(),
         Command::Doctor(doctor) => doctor.run(),
+        Command::Keys(keys) => keys.run(),
         Command::Status(status) => status.run(),
         Command::Help(help) => help.run(),
     };

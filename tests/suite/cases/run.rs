@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 
 use super::ground::Ground;
 use super::request::Request;
+use countersign::exchange::Explanation;
+
 use crate::stage::Answer;
 
 /// `error` and status of a refusal.
@@ -87,6 +89,7 @@ pub async fn check(ground: &Ground, reason: &str, (error, status): Wire, answer:
     if record["reason"] != reason || record["outcome"] != "deny" {
         faults.push(format!("the record says {} ({}) instead of {reason}", record["reason"], record["note"]));
     }
+    faults.extend(explained(ground, reference, reason));
     let said = answer.body["error_description"].as_str().unwrap_or_default();
     if said.strip_suffix(&format!(" ref {reference}")).is_none() {
         faults.push("the description does not end with the reference".to_owned());
@@ -95,6 +98,19 @@ pub async fn check(ground: &Ground, reason: &str, (error, status): Wire, answer:
         faults.push("the caller hears more than the one sentence".to_owned());
     }
     faults
+}
+
+/// What `countersign explain` says of it must agree with the first answer: the kept record has the same reason, exactly one step
+/// failed, and nothing after it was reached.
+fn explained(ground: &Ground, reference: &str, reason: &str) -> Option<String> {
+    let kept = ground.stage.app.exchange().recorder().find(reference);
+    let Ok(Some(kept)) = kept else { return Some(format!("explain finds nothing: {kept:?}")) };
+    let explanation = Explanation::of(&kept);
+    let text = explanation.to_string();
+    let failed = text.lines().filter(|line| line.starts_with(" ✗")).count();
+    let after = text.lines().skip_while(|line| !line.starts_with(" ✗")).any(|line| line.starts_with(" ✓"));
+    let agrees = kept.reason.as_deref() == Some(reason) && text.contains(reason) && explanation.failed_step().is_some();
+    (!agrees || failed != 1 || after).then(|| format!("explain does not agree:\n{text}"))
 }
 
 /// What every refusal has, whatever it is for: TOK-12, TOK-13, TOK-18, TOK-22, TOK-25.

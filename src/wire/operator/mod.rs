@@ -2,6 +2,8 @@
 //!
 //! Whoever can open the socket is an operator: the file system decides. Issues nothing.
 
+mod keys;
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,6 +17,8 @@ use axum::routing::{get, post};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::net::UnixListener;
+
+pub use keys::{KeyChange, KeyReport, KeysReport};
 
 use crate::clock::Timestamp;
 use crate::credential::{CompactJws, Shown};
@@ -154,6 +158,7 @@ fn router(state: OperatorState) -> Router {
         .route("/status", get(status))
         .route("/decisions/{reference}", get(decision))
         .route("/judge", post(judge))
+        .route("/keys", get(keys::show).post(keys::change))
         .layer(DefaultBodyLimit::max(LONGEST_BODY))
         .with_state(state)
 }
