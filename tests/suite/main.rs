@@ -12,6 +12,7 @@
 mod accepted;
 mod cases;
 mod contract;
+mod deployment;
 mod documents;
 mod evidence;
 mod faults;
