@@ -97,7 +97,8 @@ impl CompactJws {
     /// signatures an ECDSA token carries.
     pub fn fingerprint(&self) -> String {
         let hash = digest::digest(&digest::SHA256, self.signing_input());
-        hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+        let digits = hash.as_ref().iter().flat_map(|byte| [byte >> 4, byte & 15]);
+        digits.filter_map(|digit| char::from_digit(digit.into(), 16)).collect()
     }
 }
 
@@ -137,5 +138,6 @@ mod tests {
         let jws = CompactJws::parse("e30.e30.AA".to_owned()).unwrap();
         assert_eq!(format!("{jws:?}"), "[JWS of 10 bytes]");
         assert_eq!(jws.signing_input(), b"e30.e30");
+        assert_eq!(jws.fingerprint(), "e75e2f1bd181b1b0e32a20fa939f3f8a831a02658411db5e21f3b88082f594d6");
     }
 }

@@ -10,6 +10,7 @@ mod recorder;
 mod reference;
 mod request;
 mod settings;
+mod writer;
 
 pub use decision::{Decision, Outcome, Transport};
 pub use explain::Explanation;

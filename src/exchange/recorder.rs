@@ -1,24 +1,25 @@
 //! Where decision records go: the output, one JSON line each, and the journal that `explain` reads. Off the request's path.
 //!
-//! Never makes a request wait unless durable records are asked for. What does not fit is lost and counted (design §6); a
-//! line is written whole or not at all.
+//! Never makes a request wait unless durable records are asked for, nor wakes a thread for each. What does not fit is lost and
+//! counted (design §6).
 
 use std::io::Write;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 
 use super::record::Record;
-use crate::store::{Journal, JournalReader, Kept};
+use super::writer::Writer;
+use crate::store::{Journal, JournalReader};
 use crate::telemetry::Metrics;
 
 /// Records that may wait for a slow output: some seconds of a busy process, at about 1 KiB each.
 const WAITING: usize = 8192;
 
-/// Records that are made durable together: one sync for all that came while the last one ran.
-const TOGETHER: usize = 512;
+/// How long an answer waits for its record to be durable: an output or a disk that hangs must not hold requests for ever.
+const DURABLE: Duration = Duration::from_secs(2);
 
 /// How long the end of the process waits for a slow output.
 const FINISH: Duration = Duration::from_secs(5);
@@ -41,9 +42,9 @@ pub struct RecordOutputs {
 /// A record could not be made durable.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{0}")]
-pub struct NotRecorded(String);
+pub struct NotRecorded(pub(super) String);
 
-type Written = Result<(), NotRecorded>;
+pub(super) type Written = Result<(), NotRecorded>;
 
 /// Hands records to their outputs.
 #[derive(Clone, Debug)]
@@ -55,7 +56,7 @@ pub struct Recorder {
 }
 
 #[derive(Debug)]
-enum Message {
+pub(super) enum Message {
     Record(Box<Record>),
     /// Answered once the record is on the disk.
     Durable(Box<Record>, oneshot::Sender<Written>),
@@ -75,7 +76,7 @@ impl Recorder {
             return Ok(Self { waiting: None, reader, required: false, metrics });
         }
         let (sender, waiting) = sync_channel(WAITING);
-        let writer = Writer { lines, journal, metrics: metrics.clone() };
+        let writer = Writer::new(lines, journal, metrics.clone());
         std::thread::Builder::new().name("records".to_owned()).spawn(move || writer.run(&waiting))?;
         Ok(Self { waiting: Some(sender), reader, required, metrics })
     }
@@ -99,7 +100,10 @@ impl Recorder {
         let Some(waiting) = &self.waiting else { return Err(lost("there is no place for records")) };
         let (written, answer) = oneshot::channel();
         match waiting.try_send(Message::Durable(Box::new(record), written)) {
-            Ok(()) => answer.await.unwrap_or_else(|_gone| Err(lost("the writer of records has ended"))),
+            Ok(()) => match tokio::time::timeout(DURABLE, answer).await {
+                Ok(written) => written.unwrap_or_else(|_gone| Err(lost("the writer of records has ended"))),
+                Err(_elapsed) => Err(lost("the record was not durable within two seconds")),
+            },
             Err(TrySendError::Full(_)) => Err(lost("records wait for a slow output")),
             Err(TrySendError::Disconnected(_)) => Err(lost("the writer of records has ended")),
         }
@@ -135,73 +139,5 @@ impl Recorder {
             std::thread::sleep(FINISH_PAUSE);
         }
         tracing::warn!("the output of decision records did not take the last of them; they are lost");
-    }
-}
-
-/// The thread that writes.
-struct Writer {
-    lines: Option<Box<dyn Write + Send>>,
-    journal: Option<Journal>,
-    metrics: Metrics,
-}
-
-impl Writer {
-    fn run(mut self, waiting: &Receiver<Message>) {
-        while let Ok(first) = waiting.recv() {
-            let batch = std::iter::once(first).chain(waiting.try_iter().take(TOGETHER));
-            let mut durable = Vec::new();
-            let mut finished = Vec::new();
-            for message in batch {
-                match message {
-                    Message::Record(record) => drop(self.write(&record)),
-                    Message::Durable(record, written) => durable.push((self.write(&record), written)),
-                    Message::Finish(written) => finished.push(written),
-                }
-            }
-            if !durable.is_empty() {
-                self.make_durable(durable);
-            }
-            for written in finished {
-                let _ = written.send(());
-            }
-        }
-    }
-
-    fn write(&mut self, record: &Record) -> Result<(), NotRecorded> {
-        let outcome = self.try_write(record).map_err(|error| NotRecorded(error.to_string()));
-        if let Err(why) = &outcome {
-            self.metrics.record_lost();
-            tracing::error!(%why, "a decision record could not be written");
-        }
-        outcome
-    }
-
-    fn try_write(&mut self, record: &Record) -> std::io::Result<()> {
-        let mut line = record.to_line()?;
-        let kept = match &mut self.journal {
-            Some(journal) => {
-                let kept = if record.is_grant() { Kept::Grant } else { Kept::Refusal };
-                journal.append(kept, &record.r#ref, line.as_bytes())
-            }
-            None => Ok(()),
-        };
-        if let Some(lines) = &mut self.lines {
-            line.push('\n');
-            // One write call a line: a process that is killed leaves whole lines.
-            lines.write_all(line.as_bytes()).and_then(|()| lines.flush())?;
-        }
-        kept
-    }
-
-    /// One sync for all of them. Without a journal nothing can be promised.
-    fn make_durable(&mut self, durable: Vec<(Written, oneshot::Sender<Written>)>) {
-        let synced = match &mut self.journal {
-            Some(journal) => journal.sync().map_err(|error| NotRecorded(error.to_string())),
-            None => Err(NotRecorded("there is no journal".to_owned())),
-        };
-        for (written, answer) in durable {
-            // A caller that went away does not hear it.
-            let _ = answer.send(written.and(synced.clone()));
-        }
     }
 }

@@ -14,13 +14,24 @@ use super::refuse_claims;
 /// Checks `aud` (CA-06, SCA-04, K8S-04).
 pub(super) fn check(claims: &VerifiedClaims, source: &SourceSettings, issuer: &IssuerUrl) -> Result<(), Refusal> {
     let shown = claims.audiences().map_err(refuse_claims)?;
+    let is_wanted = |audience: &str| match &source.audiences {
+        Some(wanted) => wanted.contains(audience),
+        None => issuer.as_str() == audience,
+    };
+    match shown.as_slice() {
+        [only] if is_wanted(only) => Ok(()),
+        _ => Err(refuse(&shown, source, issuer)),
+    }
+}
+
+/// Says what is wrong with audiences that are not the wanted one.
+fn refuse(shown: &[&str], source: &SourceSettings, issuer: &IssuerUrl) -> Refusal {
     let ours = BTreeSet::from([issuer.as_str().to_owned()]);
     let wanted = source.audiences.as_ref().unwrap_or(&ours);
     let want = wanted.iter().map(String::as_str).collect::<Vec<_>>().join(" or ");
-    match shown.as_slice() {
-        [only] if wanted.contains(*only) => Ok(()),
+    match shown {
         [only] => match wanted.iter().find(|want| folded(want) == folded(only)) {
-            Some(near) => Err(Refusal::unaccepted(
+            Some(near) => Refusal::unaccepted(
                 Unaccepted::AudienceNearMiss,
                 format!(
                     "The audience of your platform token differs from {near} only by {}. Values are compared exactly.",
@@ -29,23 +40,23 @@ pub(super) fn check(claims: &VerifiedClaims, source: &SourceSettings, issuer: &I
                 "one character is enough: copy the issuer from the metadata",
             )
             .comparing(quoted(only), quoted(near))
-            .mended_by(format!("a token with the audience {near}"))),
-            None => Err(mismatch(
+            .mended_by(format!("a token with the audience {near}")),
+            None => mismatch(
                 format!("Your platform token was issued for another audience. Request one for {want}."),
-                &shown,
+                shown,
                 &want,
-            )),
+            ),
         },
-        several if several.iter().any(|one| wanted.contains(*one)) => Err(mismatch(
+        several if several.iter().any(|one| wanted.contains(*one)) => mismatch(
             format!("Your platform token has {} audiences. Request one for {want} alone.", several.len()),
-            &shown,
+            shown,
             &want,
-        )),
-        _ => Err(mismatch(
+        ),
+        _ => mismatch(
             format!("Your platform token was issued for other audiences. Request one for {want}."),
-            &shown,
+            shown,
             &want,
-        )),
+        ),
     }
 }
 

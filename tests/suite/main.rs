@@ -11,6 +11,7 @@
 
 mod accepted;
 mod cases;
+mod commands;
 mod contract;
 mod deployment;
 mod documents;

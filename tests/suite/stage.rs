@@ -194,6 +194,12 @@ impl Stage {
         answer
     }
 
+    /// Every record so far: what waited has been written.
+    pub fn written(&self) -> Vec<Value> {
+        self.app.exchange().recorder().finish();
+        self.records.lines()
+    }
+
     /// The record with that reference, once it has been written.
     pub async fn record(&self, reference: &str) -> Value {
         let find = || self.records.lines().into_iter().find(|line| line["ref"] == reference);

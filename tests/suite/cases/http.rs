@@ -12,7 +12,7 @@ async fn requests_tok_03_tok_12_tok_13_tok_22_tok_23_tok_25() {
 #[tokio::test(flavor = "multi_thread")]
 async fn other_methods_tok_01_and_paths_have_no_record() {
     let ground = Ground::new().await;
-    let records = ground.stage.records.lines().len();
+    let records = ground.stage.written().len();
     for method in ["GET", "PUT", "DELETE", "PATCH", "OPTIONS", "HEAD", "TRACE", "QUERY"] {
         let answer = ground.good().by(method).send(&ground.client, ground.issuer()).await;
         assert_eq!(answer.status, 405, "{method}: {}", answer.text);
@@ -28,7 +28,7 @@ async fn other_methods_tok_01_and_paths_have_no_record() {
         let answer = ground.good().at(path).send(&ground.client, ground.issuer()).await;
         assert_eq!((answer.status, form(&answer)), (404, Vec::new()), "{path}: {}", answer.text);
     }
-    assert_eq!(ground.stage.records.lines().len(), records);
+    assert_eq!(ground.stage.written().len(), records);
     ground.good_ones_are_granted("after").await;
 }
 

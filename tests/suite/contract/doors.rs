@@ -48,7 +48,7 @@ async fn tok_01_other_methods_are_405_with_allow() {
             assert_eq!(allowed(header(&answer, "allow")), ["GET", "HEAD"], "{method} {path}");
         }
     }
-    assert_eq!(stage.records.lines().len(), 0, "before the table there is no record (design §6)");
+    assert_eq!(stage.written().len(), 0, "before the table there is no record (design §6)");
 }
 
 #[tokio::test(flavor = "multi_thread")]

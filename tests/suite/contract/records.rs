@@ -248,7 +248,7 @@ async fn a_connection_that_drops_while_it_waits_leaves_a_record() {
     let body = form(&credential);
     let connection = write(&stage, &body, body.len()).await;
     eventually("the source is asked", || cluster.requests(JWKS) > asked).await;
-    assert_eq!(stage.records.lines().len(), 0);
+    assert_eq!(stage.written().len(), 0);
     drop(connection);
     let record = only_record(&stage).await;
     assert_eq!((&record["outcome"], &record["kind"]), (&json!("dropped"), &json!("kubernetes")));

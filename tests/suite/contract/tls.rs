@@ -152,7 +152,7 @@ async fn tok_09_plain_http_on_the_tls_port_gets_no_token() {
     let _ = tokio::time::timeout(Duration::from_secs(10), connection.read_to_end(&mut heard)).await.unwrap();
     let text = String::from_utf8_lossy(&heard);
     assert!(!text.contains("access_token") && !text.contains("200"), "{text:?}");
-    assert_eq!(secure.stage.records.lines().len(), 0, "nobody read it");
+    assert_eq!(secure.stage.written().len(), 0, "nobody read it");
     // The port serves those who speak TLS all the same.
     assert_eq!(secure.exchange(&secure.client(&[b"h2"])).await.0.status, 200);
 }

@@ -1,0 +1,128 @@
+//! What an exchange costs: the product against a floor, in one run, by one loader.
+//!
+//! Decides no test: it prints figures. `README.md` beside this file says how they are made and what they mean.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a measurement may stop at the first surprise, and its result is what it prints"
+)]
+
+mod arguments;
+mod figures;
+mod floor;
+mod loader;
+mod server;
+mod stage;
+
+use std::path::Path;
+
+use arguments::Arguments;
+use figures::{Median, mebibytes};
+use loader::Loader;
+use server::Server;
+use stage::Stage;
+
+/// Requests that one server gets before it is the other's turn: what else runs on the machine falls on both alike.
+const SLICE: usize = 250;
+
+/// Exchanges after which the product's memory is read.
+const MEMORY_AFTER: usize = 100_000;
+
+/// Starts of the product whose times are compared.
+const STARTS: usize = 7;
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.first().map(String::as_str) {
+        Some("floor") => floor::serve(Path::new(&arguments[1])),
+        Some("probe") => stage::runtime(2).block_on(measure_product_alone(&Arguments::read(&arguments[1..]))),
+        _ => stage::runtime(1).block_on(measure(&Arguments::read(&arguments))),
+    }
+}
+
+/// The whole measurement.
+async fn measure(arguments: &Arguments) {
+    let stage = Stage::start().await;
+    let first = ready_times("first start, keys are made", &stage, 1);
+    let again = ready_times("starts on the same folders", &stage, STARTS);
+    println!("ready: {first:.0} ms at the first start, {again:.0} ms median of {STARTS} further starts\n");
+
+    let product = stage.product();
+    let floor = stage.floor(&product);
+    let mut exchanges = compare("fresh", &stage, [&product, &floor], arguments, |count| stage.svids(count));
+    exchanges += compare("repeated", &stage, [&product, &floor], arguments, |count| vec![stage.svid(); count]);
+
+    let mut loader = Loader::of(product.address());
+    while exchanges < MEMORY_AFTER {
+        let count = SLICE.min(MEMORY_AFTER - exchanges);
+        loader.drive(&stage.requests(&stage.svids(count)));
+        exchanges += count;
+    }
+    let (resident, peak) = product.memory();
+    println!("memory: {} resident after {exchanges} exchanges, {} at most", mebibytes(resident), mebibytes(peak));
+    println!("size: {} of stripped release binary, with the pretend world", mebibytes(stage::product_size()));
+    println!("records: {} lines for {exchanges} exchanges and the probes before them", stage.record_lines());
+}
+
+/// The product alone under load, for a profiler: prints its process id and drives fresh credentials.
+async fn measure_product_alone(arguments: &Arguments) {
+    let stage = Stage::start().await;
+    let product = stage.product();
+    let mut loader = Loader::of(product.address());
+    println!("process {}", product.id());
+    for _ in 0..arguments.rounds {
+        let requests = stage.requests(&stage.svids(arguments.exchanges));
+        let before = product.cpu();
+        loader.drive(&requests);
+        println!("{:.1} µs an exchange", figures::each(product.cpu() - before, requests.len()));
+    }
+}
+
+fn ready_times(what: &str, stage: &Stage, starts: usize) -> f64 {
+    let times: Vec<f64> = (0..starts).map(|_| stage.product().ready_after().as_secs_f64() * 1000.0).collect();
+    println!("{what}: {} ms", times.iter().map(|time| format!("{time:.0}")).collect::<Vec<_>>().join(" "));
+    Median::of(&times).median
+}
+
+/// Drives both servers alternately with the same credentials and compares the CPU time of an exchange.
+fn compare(
+    what: &str,
+    stage: &Stage,
+    servers: [&Server; 2],
+    arguments: &Arguments,
+    mut credentials: impl FnMut(usize) -> Vec<String>,
+) -> usize {
+    println!("{what} credentials, {} exchanges a round, µs of CPU time an exchange", arguments.exchanges);
+    let mut loaders = servers.map(|server| Loader::of(server.address()));
+    let warm_up = stage.requests(&credentials(4 * SLICE));
+    loaders.iter_mut().for_each(|loader| loader.drive(&warm_up));
+    let (mut taken, mut ratios, mut costs) = (warm_up.len(), Vec::new(), Vec::new());
+    for round in 1..=arguments.rounds {
+        let requests = stage.requests(&credentials(arguments.exchanges));
+        loaders.iter_mut().for_each(|loader| _ = loader.take());
+        let before = servers.map(Server::cpu);
+        for slice in requests.chunks(SLICE) {
+            loaders.iter_mut().for_each(|loader| loader.drive(slice));
+        }
+        let after = servers.map(Server::cpu);
+        let [product, floor] = [0, 1].map(|which| figures::each(after[which] - before[which], requests.len()));
+        let [slow_product, slow_floor] = loaders.each_mut().map(|loader| loader.take().as_micros());
+        taken += requests.len();
+        ratios.push(product / floor);
+        costs.push(product);
+        println!(
+            "  round {round}: product {product:6.1}  floor {floor:6.1}  ratio {:.2}   (99 of 100 answers within {slow_product} µs and {slow_floor} µs)",
+            product / floor
+        );
+    }
+    let Median { median, least, most } = Median::of(&ratios);
+    let a_second = 1e6 / Median::of(&costs).median;
+    println!(
+        "{what}: ratio {median:.2} (median of {}, {least:.2} to {most:.2}); {a_second:.0} exchanges a second and core\n",
+        arguments.rounds
+    );
+    taken
+}
