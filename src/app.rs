@@ -356,6 +356,7 @@ fn generation(configuration: &Configuration, trust: &Arc<Trust>) -> anyhow::Resu
         configuration.identity_domain.clone(),
         trust.apply(&configuration.sources),
         policy,
+        configuration.limits,
     ))
 }
 

@@ -25,6 +25,8 @@ pub(super) fn logs(default: &str) {
     let filter = std::env::var("COUNTERSIGN_LOG").unwrap_or_else(|_unset| default.to_owned());
     let filter = EnvFilter::try_new(&filter).unwrap_or_else(|_bad| EnvFilter::new(default));
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colors());
+    // A log that cannot be written (its disk is full) would be reported with `eprintln!`, which panics then.
+    let subscriber = subscriber.log_internal_errors(false);
     let _ = subscriber.try_init();
 }
 

@@ -225,6 +225,7 @@ impl Parts {
             signing: server.signing,
             state: server.state,
             audit: server.audit,
+            limits: server.limits,
             sources: self.sources.into_values(),
             resources: self.resources.into_values(),
             rules: self.rules.into_values(),

@@ -27,7 +27,7 @@ pub use load::load;
 pub use report::{Finding, Report};
 pub use schema::schema;
 
-use crate::exchange::AuditSettings;
+use crate::exchange::{AuditSettings, LimitSettings};
 use crate::identity::{IssuerUrl, TrustDomain};
 use crate::issue::SigningSettings;
 use crate::policy::{ResourceSettings, RuleSettings, TestSettings};
@@ -52,6 +52,8 @@ pub struct Configuration {
     pub state: StateSettings,
     /// How decisions are recorded.
     pub audit: AuditSettings,
+    /// How many requests are taken.
+    pub limits: LimitSettings,
     /// Whose word counts.
     pub sources: Vec<SourceSettings>,
     /// What tokens are for.

@@ -176,7 +176,7 @@ impl Decision {
     /// Records now and waits until the record is durable; dropping it later records nothing more.
     pub(super) async fn make_durable(&mut self) -> Result<(), NotRecorded> {
         let record = self.finish();
-        self.recorder.durably(record.clone()).await?;
+        self.recorder.durably(record.clone(), self.clock.as_ref()).await?;
         self.recorded = true;
         self.count(&record);
         Ok(())

@@ -11,12 +11,14 @@ use crate::reason::{Denied, Malformed, Reason, Unaccepted, Unavailable, Unverifi
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Step {
     Parsed,
+    Admitted,
     Source,
     Key,
     Signature,
     Claims,
     Audience,
     Time,
+    Rate,
     Client,
     Target,
     Rule,
@@ -26,14 +28,16 @@ enum Step {
 }
 
 impl Step {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 15] = [
         Self::Parsed,
+        Self::Admitted,
         Self::Source,
         Self::Key,
         Self::Signature,
         Self::Claims,
         Self::Audience,
         Self::Time,
+        Self::Rate,
         Self::Client,
         Self::Target,
         Self::Rule,
@@ -45,12 +49,14 @@ impl Step {
     const fn name(self) -> &'static str {
         match self {
             Self::Parsed => "parsed",
+            Self::Admitted => "admitted",
             Self::Source => "source",
             Self::Key => "key",
             Self::Signature => "signature",
             Self::Claims => "claims",
             Self::Audience => "audience",
             Self::Time => "time",
+            Self::Rate => "rate",
             Self::Client => "client_id",
             Self::Target => "target",
             Self::Rule => "rule",
@@ -86,7 +92,9 @@ impl Step {
             Reason::Denied(Denied::TargetDenied) => Self::Target,
             Reason::Denied(Denied::ScopeDenied) if verified => Self::Scopes,
             Reason::Denied(Denied::ScopeDenied) => Self::Parsed,
-            Reason::Denied(_) | Reason::Unavailable(Unavailable::RateLimited) => Self::Rule,
+            Reason::Denied(_) => Self::Rule,
+            Reason::Unavailable(Unavailable::RateLimited) => Self::Rate,
+            Reason::Unavailable(Unavailable::Overloaded) if !verified => Self::Admitted,
             Reason::Unavailable(
                 Unavailable::KeysUnreachable | Unavailable::KeysStale | Unavailable::KeysRefreshing,
             ) => Self::Key,
@@ -129,6 +137,10 @@ impl Explanation {
                 _ if record.outcome == "dropped" && !reached(record, step) => Mark::NotReached,
                 _ => Mark::Held,
             };
+            // Limits are worth a word only to whom they stopped.
+            if mark != Mark::Failed && matches!(step, Step::Admitted | Step::Rate) {
+                continue;
+            }
             let lines = match mark {
                 Mark::Held => vec![held(record, step)],
                 Mark::Failed => failure(record),
@@ -161,9 +173,9 @@ impl Explanation {
 
 fn reached(record: &Record, step: Step) -> bool {
     match step {
-        Step::Parsed => record.asked.is_some(),
+        Step::Parsed | Step::Admitted => record.asked.is_some(),
         Step::Source | Step::Key | Step::Signature => record.key.is_some(),
-        Step::Claims | Step::Audience | Step::Time => record.id.is_some(),
+        Step::Claims | Step::Audience | Step::Time | Step::Rate => record.id.is_some(),
         Step::Client | Step::Target => record.resource.is_some(),
         Step::Rule | Step::Scopes | Step::Token => record.token.is_some(),
         Step::Recorded => true,
@@ -197,7 +209,7 @@ fn held(record: &Record, step: Step) -> String {
             .token
             .as_ref()
             .map_or_else(String::new, |token| format!("jti {} for {}, ends {}", token.jti, token.aud, token.expires)),
-        Step::Recorded => String::new(),
+        Step::Admitted | Step::Rate | Step::Recorded => String::new(),
     }
 }
 

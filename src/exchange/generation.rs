@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::LimitSettings;
 use crate::identity::{IssuerUrl, TrustDomain};
 use crate::policy::Policy;
 use crate::trust::TrustView;
@@ -37,6 +38,7 @@ pub struct Generation {
     identity_domain: TrustDomain,
     trust: TrustView,
     policy: Policy,
+    limits: LimitSettings,
 }
 
 impl Generation {
@@ -47,8 +49,9 @@ impl Generation {
         identity_domain: TrustDomain,
         trust: TrustView,
         policy: Policy,
+        limits: LimitSettings,
     ) -> Self {
-        Self { id, issuer, identity_domain, trust, policy }
+        Self { id, issuer, identity_domain, trust, policy, limits }
     }
 
     /// Its name.
@@ -69,6 +72,11 @@ impl Generation {
     /// Its sources.
     pub const fn trust(&self) -> &TrustView {
         &self.trust
+    }
+
+    /// How many requests it takes.
+    pub const fn limits(&self) -> &LimitSettings {
+        &self.limits
     }
 
     /// Its rules.

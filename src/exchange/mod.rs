@@ -4,13 +4,14 @@
 
 mod decision;
 mod explain;
+mod gcra;
 mod generation;
+mod limits;
 mod record;
 mod recorder;
 mod reference;
 mod request;
 mod settings;
-mod writer;
 
 pub use decision::{Decision, Outcome, Transport};
 pub use explain::Explanation;
@@ -19,7 +20,7 @@ pub use record::{AskedRecord, CredentialRecord, KeyRecord, Record, ShownRecord, 
 pub use recorder::{NotRecorded, RecordOutputs, Recorder};
 pub use reference::{ErrorRef, References};
 pub use request::{ExchangeRequest, Grants};
-pub use settings::AuditSettings;
+pub use settings::{AuditSettings, LimitSettings, Rate};
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -34,6 +35,7 @@ use crate::policy::{Ask, Grant};
 use crate::reason::{Malformed, Refusal, Unavailable};
 use crate::telemetry::Metrics;
 use crate::verify::{Parties, Verifier};
+use limits::{Limits, Place};
 
 /// The core that every door talks to.
 #[derive(Debug)]
@@ -44,6 +46,7 @@ pub struct Exchange {
     references: References,
     recorder: Recorder,
     metrics: Metrics,
+    limits: Limits,
 }
 
 /// What a granted exchange gives.
@@ -69,7 +72,15 @@ impl Exchange {
         recorder: Recorder,
         metrics: Metrics,
     ) -> Self {
-        Self { generation: ArcSwap::from_pointee(generation), issuer, clock, references, recorder, metrics }
+        Self {
+            generation: ArcSwap::from_pointee(generation),
+            issuer,
+            clock,
+            references,
+            recorder,
+            metrics,
+            limits: Limits::default(),
+        }
     }
 
     /// The configuration that requests use from now on; running ones keep theirs.
@@ -116,7 +127,12 @@ impl Exchange {
         let generation = self.generation();
         let at = self.clock.now();
         decision.uses(generation.id());
-        let outcome = self.story(&generation, request, at, decision).await;
+        let mut place = match self.limits.enter(generation.limits()) {
+            Ok(place) => place,
+            Err(refusal) => return self.conclude(Err(refusal), decision).await,
+        };
+        let outcome = self.story(&generation, request, at, &mut place, decision).await;
+        // The place is held until the record is durable: a slow disk must not gather more requests than there are places.
         self.conclude(outcome, decision).await
     }
 
@@ -135,7 +151,7 @@ impl Exchange {
         let mut decision = self.open(Transport::Operator, IpAddr::V4(Ipv4Addr::LOCALHOST));
         decision.uses(generation.id());
         let request = ExchangeRequest { client, subject: None, actor: None, proof: None, peer: None, ask };
-        let outcome = self.decide(&generation, request, at, &mut decision).await;
+        let outcome = self.decide(&generation, request, at, None, &mut decision).await;
         match &outcome {
             Ok(_) => {}
             Err(refusal) => decision.refused(refusal),
@@ -168,20 +184,22 @@ impl Exchange {
         generation: &Generation,
         request: ExchangeRequest,
         at: Timestamp,
+        place: &mut Place<'_>,
         decision: &mut Decision,
     ) -> Result<Issued, Refusal> {
-        let grant = self.decide(generation, request, at, decision).await?;
+        let grant = self.decide(generation, request, at, Some(place), decision).await?;
         let token = self.issuer.mint(generation.issuer(), &grant, at)?;
         let life = token.expires_at.since(token.issued_at);
         Ok(Issued { expires_in: life.seconds(), refresh_in: refresh_in(life), scopes: grant.scopes().clone(), token })
     }
 
-    /// Verify, then ask the policy.
+    /// Verify, count, then ask the policy. Who only asks what would be decided has no place and is not counted.
     async fn decide(
         &self,
         generation: &Generation,
         request: ExchangeRequest,
         at: Timestamp,
+        place: Option<&mut Place<'_>>,
         decision: &mut Decision,
     ) -> Result<Grant, Refusal> {
         if request.subject.is_some() || request.actor.is_some() || request.proof.is_some() || request.peer.is_some() {
@@ -197,6 +215,9 @@ impl Exchange {
         };
         let client = verifier.verify(&request.client, decision.evidence()).await?;
         decision.identified(client.identity());
+        if let Some(place) = place {
+            place.is_of(&client.identity().id, generation.limits().per_identity, at)?;
+        }
         let parties = Parties { client, actor: None, subject: None, binding: None };
         let grant = generation.policy().evaluate(&parties, &request.ask, decision.policy())?;
         decision.decided(&grant);

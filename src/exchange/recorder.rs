@@ -1,25 +1,35 @@
-//! Where decision records go: the output, one JSON line each, and the journal that `explain` reads. Off the request's path.
+//! Where decision records go: the journal that `explain` reads, and the output, one JSON line each. Off the request's path.
 //!
-//! Never makes a request wait unless durable records are asked for, nor wakes a thread for each. What does not fit is lost and
-//! counted (design §6).
+//! Never makes a request wait unless durable records are asked for, and then for the journal alone: an output that blocks
+//! loses lines. What does not fit is lost and counted, for each of the two (design §6).
+
+mod lines;
 
 use std::io::Write;
 use std::sync::Arc;
-use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use self::lines::{Line, Lines};
 use super::record::Record;
-use super::writer::Writer;
-use crate::store::{Journal, JournalReader};
+use crate::clock::{Clock, Lifetime};
+use crate::store::{Journal, JournalReader, Kept};
 use crate::telemetry::Metrics;
 
 /// Records that may wait for a slow output: some seconds of a busy process, at about 1 KiB each.
 const WAITING: usize = 8192;
 
-/// How long an answer waits for its record to be durable: an output or a disk that hangs must not hold requests for ever.
-const DURABLE: Duration = Duration::from_secs(2);
+/// Records that are made durable together: one sync for all that came while the last one ran.
+const TOGETHER: usize = 512;
+
+/// How long records gather once there is one: a thread that is woken for each would cost a tenth of an exchange. A process
+/// that is killed loses at most the records of this time.
+const GATHER: Duration = Duration::from_millis(5);
+
+/// How long an answer waits for its record to be durable: a disk that takes longer is not there.
+const DURABLE: Lifetime = Lifetime::from_seconds(2);
 
 /// How long the end of the process waits for a slow output.
 const FINISH: Duration = Duration::from_secs(5);
@@ -42,21 +52,22 @@ pub struct RecordOutputs {
 /// A record could not be made durable.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{0}")]
-pub struct NotRecorded(pub(super) String);
+pub struct NotRecorded(String);
 
-pub(super) type Written = Result<(), NotRecorded>;
+type Written = Result<(), NotRecorded>;
 
 /// Hands records to their outputs.
 #[derive(Clone, Debug)]
 pub struct Recorder {
     waiting: Option<SyncSender<Message>>,
+    lines: Option<Lines>,
     reader: Option<Arc<JournalReader>>,
     required: bool,
     metrics: Metrics,
 }
 
 #[derive(Debug)]
-pub(super) enum Message {
+enum Message {
     Record(Box<Record>),
     /// Answered once the record is on the disk.
     Durable(Box<Record>, oneshot::Sender<Written>),
@@ -65,20 +76,21 @@ pub(super) enum Message {
 }
 
 impl Recorder {
-    /// Writes every record from a thread of its own, which ends with the last clone of this.
+    /// Writes every record from threads of its own, which end with the last clone of this.
     ///
     /// # Errors
-    /// The thread could not be started.
+    /// A thread could not be started.
     pub fn start(outputs: RecordOutputs, metrics: Metrics) -> std::io::Result<Self> {
         let RecordOutputs { lines, journal, required } = outputs;
         let reader = journal.as_ref().map(Journal::reader);
         if lines.is_none() && journal.is_none() {
-            return Ok(Self { waiting: None, reader, required: false, metrics });
+            return Ok(Self { waiting: None, lines: None, reader, required: false, metrics });
         }
+        let lines = lines.map(|output| Lines::start(output, metrics.clone())).transpose()?;
         let (sender, waiting) = sync_channel(WAITING);
-        let writer = Writer::new(lines, journal, metrics.clone());
+        let writer = Writer { lines: lines.clone(), journal, metrics: metrics.clone() };
         std::thread::Builder::new().name("records".to_owned()).spawn(move || writer.run(&waiting))?;
-        Ok(Self { waiting: Some(sender), reader, required, metrics })
+        Ok(Self { waiting: Some(sender), lines, reader, required, metrics })
     }
 
     /// Whether a record has to be durable before its answer leaves.
@@ -94,17 +106,17 @@ impl Recorder {
         }
     }
 
-    /// Completes when the record is on the disk.
-    pub(super) async fn durably(&self, record: Record) -> Result<(), NotRecorded> {
+    /// Completes when the record is on the disk. One that is given up before the writer came to it is not written.
+    pub(super) async fn durably(&self, record: Record, clock: &dyn Clock) -> Result<(), NotRecorded> {
         let lost = |why: &str| NotRecorded(why.to_owned());
         let Some(waiting) = &self.waiting else { return Err(lost("there is no place for records")) };
         let (written, answer) = oneshot::channel();
         match waiting.try_send(Message::Durable(Box::new(record), written)) {
-            Ok(()) => match tokio::time::timeout(DURABLE, answer).await {
-                Ok(written) => written.unwrap_or_else(|_gone| Err(lost("the writer of records has ended"))),
-                Err(_elapsed) => Err(lost("the record was not durable within two seconds")),
+            Ok(()) => tokio::select! {
+                written = answer => written.unwrap_or_else(|_gone| Err(lost("the writer of records has ended"))),
+                () = clock.sleep_until(clock.now().plus(DURABLE)) => Err(lost("the disk did not answer in two seconds")),
             },
-            Err(TrySendError::Full(_)) => Err(lost("records wait for a slow output")),
+            Err(TrySendError::Full(_)) => Err(lost("records wait for a slow disk")),
             Err(TrySendError::Disconnected(_)) => Err(lost("the writer of records has ended")),
         }
     }
@@ -122,22 +134,145 @@ impl Recorder {
     /// Waits until everything that was recorded so far has been written, at most five seconds. Blocks.
     pub fn finish(&self) {
         let Some(waiting) = &self.waiting else { return };
-        let (written, answer) = sync_channel(1);
-        let mut message = Message::Finish(written);
-        // An output that blocks leaves its queue full: the end is put in line when there is room, and never waited for in `send`.
-        for waited in 0..FINISH_TRIES {
-            match waiting.try_send(message) {
-                Ok(()) => {
-                    if answer.recv_timeout(FINISH.saturating_sub(FINISH_PAUSE * waited)).is_ok() {
-                        return;
-                    }
-                    break;
-                }
-                Err(TrySendError::Full(again)) => message = again,
-                Err(TrySendError::Disconnected(_)) => break,
-            }
-            std::thread::sleep(FINISH_PAUSE);
+        // The journal's end first: what it has not passed on yet is not among the lines.
+        let kept = finished(waiting, Message::Finish);
+        let shown = self.lines.as_ref().is_none_or(|lines| finished(lines.waiting(), Line::Finish));
+        if !kept || !shown {
+            tracing::warn!("the output of decision records did not take the last of them; they are lost");
         }
-        tracing::warn!("the output of decision records did not take the last of them; they are lost");
+    }
+}
+
+/// Whether a thread has done everything that was in line before now.
+fn finished<M>(waiting: &SyncSender<M>, message: impl FnOnce(SyncSender<()>) -> M) -> bool {
+    let (written, answer) = sync_channel(1);
+    let mut message = message(written);
+    // An output that blocks leaves its queue full: the end is put in line when there is room, and never waited for in `send`.
+    for waited in 0..FINISH_TRIES {
+        match waiting.try_send(message) {
+            Ok(()) => return answer.recv_timeout(FINISH.saturating_sub(FINISH_PAUSE * waited)).is_ok(),
+            Err(TrySendError::Full(again)) => message = again,
+            Err(TrySendError::Disconnected(_)) => return false,
+        }
+        std::thread::sleep(FINISH_PAUSE);
+    }
+    false
+}
+
+/// The thread that writes.
+struct Writer {
+    lines: Option<Lines>,
+    journal: Option<Journal>,
+    metrics: Metrics,
+}
+
+impl Writer {
+    fn run(mut self, waiting: &Receiver<Message>) {
+        while let Ok(first) = waiting.recv() {
+            if matches!(first, Message::Record(_)) {
+                std::thread::sleep(GATHER);
+            }
+            let batch = std::iter::once(first).chain(waiting.try_iter().take(TOGETHER));
+            let mut durable = Vec::new();
+            let mut finished = Vec::new();
+            for message in batch {
+                match message {
+                    Message::Record(record) => drop(self.write(&record)),
+                    Message::Durable(_given_up, written) if written.is_closed() => {}
+                    Message::Durable(record, written) => durable.push((self.write(&record), written)),
+                    Message::Finish(written) => finished.push(written),
+                }
+            }
+            if !durable.is_empty() {
+                self.make_durable(durable);
+            }
+            for written in finished {
+                let _ = written.send(());
+            }
+        }
+    }
+
+    fn write(&mut self, record: &Record) -> Result<(), NotRecorded> {
+        let outcome = self.try_write(record).map_err(|error| NotRecorded(error.to_string()));
+        if let Err(why) = &outcome {
+            self.metrics.record_lost();
+            tracing::error!(%why, "a decision record could not be kept");
+        }
+        outcome
+    }
+
+    fn try_write(&mut self, record: &Record) -> std::io::Result<()> {
+        let line = record.to_line()?;
+        let kept = match &mut self.journal {
+            Some(journal) => {
+                let kept = if record.is_grant() { Kept::Grant } else { Kept::Refusal };
+                journal.append(kept, &record.r#ref, line.as_bytes())
+            }
+            None => Ok(()),
+        };
+        if let Some(lines) = &self.lines {
+            lines.write(line);
+        }
+        kept
+    }
+
+    /// One sync for all of them. Without a journal nothing can be promised.
+    fn make_durable(&mut self, durable: Vec<(Written, oneshot::Sender<Written>)>) {
+        let synced = match &mut self.journal {
+            Some(journal) => journal.sync().map_err(|error| NotRecorded(error.to_string())),
+            None => Err(NotRecorded("there is no journal".to_owned())),
+        };
+        for (written, answer) in durable {
+            // A caller that went away does not hear it.
+            let _ = answer.send(written.and(synced.clone()));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::{ManualClock, Timestamp};
+
+    #[tokio::test]
+    async fn aud_01_a_disk_that_does_not_answer_is_given_up() {
+        let clock = ManualClock::starting_at(Timestamp::from_seconds(1_790_000_000));
+        let (sender, stuck) = sync_channel(WAITING);
+        let recorder =
+            Recorder { waiting: Some(sender), lines: None, reader: None, required: true, metrics: Metrics::new("AA") };
+        let waiting = recorder.durably(Record::default(), &clock);
+        let moved = async {
+            clock.advance(Lifetime::from_millis(1_999));
+            tokio::task::yield_now().await;
+            let Message::Durable(_, written) = stuck.recv().unwrap() else { return false };
+            let waits = !written.is_closed();
+            clock.advance(Lifetime::from_millis(1));
+            waits
+        };
+        let (outcome, waited) = tokio::join!(waiting, moved);
+        assert!(waited, "not a millisecond before");
+        assert_eq!(outcome.unwrap_err().to_string(), "the disk did not answer in two seconds");
+    }
+
+    #[tokio::test]
+    async fn what_was_given_up_is_not_written() {
+        let clock = ManualClock::starting_at(Timestamp::from_seconds(1_790_000_000));
+        let directory = std::env::temp_dir().join(format!("countersign-given-up-{}", std::process::id()));
+        let journal = Journal::open(&directory, 1 << 20).unwrap();
+        let (lines, reader) = (None, journal.reader());
+        let (sender, waiting) = sync_channel(WAITING);
+        let (answer, given_up) = oneshot::channel();
+        drop(given_up);
+        sender
+            .send(Message::Durable(Box::new(Record { r#ref: "AAAAAAAAAAAA".into(), ..Record::default() }), answer))
+            .unwrap();
+        let metrics = Metrics::new("AA");
+        let writer = Writer { lines, journal: Some(journal), metrics: metrics.clone() };
+        std::thread::spawn(move || writer.run(&waiting));
+        let recorder = Recorder { waiting: Some(sender), lines: None, reader: Some(reader), required: true, metrics };
+        recorder.durably(Record { r#ref: "BBBBBBBBBBBB".into(), ..Record::default() }, &clock).await.unwrap();
+        assert!(recorder.find("AAAAAAAAAAAA").unwrap().is_none());
+        assert!(recorder.find("BBBBBBBBBBBB").unwrap().is_some());
+        std::fs::remove_dir_all(directory).unwrap();
     }
 }

@@ -10,6 +10,9 @@ const GENERIC: &str = "The credential could not be verified; if it is brand new,
 /// The one sentence for a source whose keys cannot be used now.
 const KEYS: &str = "Temporarily unable to check credentials of this platform. Not your fault; retry.";
 
+/// What a verified caller may know of itself.
+const TOO_MANY: &str = "Too many requests of this identity. Come back after the time in Retry-After.";
+
 /// The one sentence for everything else that passes.
 const BUSY: &str = "Temporarily unavailable. Retry.";
 
@@ -71,10 +74,8 @@ impl Refusal {
             | Unavailable::KeysStale
             | Unavailable::KeysRefreshing
             | Unavailable::LivenessUnavailable => KEYS,
-            Unavailable::RateLimited
-            | Unavailable::StoreUnavailable
-            | Unavailable::AuditUnavailable
-            | Unavailable::Overloaded => BUSY,
+            Unavailable::RateLimited => TOO_MANY,
+            Unavailable::StoreUnavailable | Unavailable::AuditUnavailable | Unavailable::Overloaded => BUSY,
         };
         Self::new(Reason::Unavailable(reason), sentence, note, Some(retry_after))
     }

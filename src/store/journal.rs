@@ -143,7 +143,8 @@ impl JournalReader {
     pub fn find(&self, reference: &str) -> io::Result<Option<Vec<u8>>> {
         // Two references can share a hash; the record itself says which it is, and the caller compares.
         let places = self.locked().places(reference);
-        for (path, offset) in places {
+        // The last one that was written is what the caller heard: a record that came too late for its answer stands before it.
+        for (path, offset) in places.into_iter().rev() {
             match segment::read(&path, offset) {
                 Ok(record) if contains(&record, reference.as_bytes()) => return Ok(Some(record)),
                 Ok(_other) => {}

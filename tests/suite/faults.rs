@@ -11,6 +11,7 @@ mod discovery;
 mod files;
 mod one_issuer;
 mod records;
+mod required;
 mod restarts;
 mod served;
 mod signals;

@@ -17,6 +17,7 @@ mod deployment;
 mod documents;
 mod evidence;
 mod faults;
+mod limits;
 mod requirements;
 mod smoke;
 mod stage;

@@ -11,8 +11,8 @@ use crate::config::field::Field;
 use crate::config::ledger::Said;
 use crate::config::net;
 use crate::config::place::PlaceId;
-use crate::config::raw::{Listen, Main, Signing, Size, Text, Tls};
-use crate::exchange::AuditSettings;
+use crate::config::raw::{Listen, Main, RateText, Signing, Size, Text, Tls};
+use crate::exchange::{AuditSettings, LimitSettings, Rate};
 use crate::identity::{IssuerUrl, TrustDomain};
 use crate::issue::{DEFAULT_ROTATION, LONGEST_ROTATION, SHORTEST_ROTATION, SigningSettings};
 use crate::reason::quoted;
@@ -29,6 +29,9 @@ const DECISIONS: u64 = 256 << 20;
 /// The most that may be asked for: a number with a unit too many is a mistake.
 const MOST_DECISIONS: u64 = 64 << 30;
 
+/// Requests at a time that may be asked for: each may hold its 64 KiB, and a number with a digit too many is a mistake.
+const MOST_IN_FLIGHT: usize = 100_000;
+
 /// The server's own part of the configuration.
 #[derive(Debug)]
 pub(in crate::config) struct Server {
@@ -39,6 +42,7 @@ pub(in crate::config) struct Server {
     pub(in crate::config) signing: SigningSettings,
     pub(in crate::config) state: StateSettings,
     pub(in crate::config) audit: AuditSettings,
+    pub(in crate::config) limits: LimitSettings,
 }
 
 /// The parts of it that other checks need as soon as they are known.
@@ -81,6 +85,7 @@ pub(in crate::config) fn server(desk: Desk<'_>, main: &Main, top: PlaceId) -> (N
         Field::Given { value, .. } => value.decisions.try_map(desk.ledger, journal_size).or(DECISIONS),
     };
     let audit = audit(desk, main);
+    let limits = limits(desk, main);
     let issuer = issuer.needed(desk.ledger, top, "issuer");
     let names = Names { issuer: issuer.clone(), identity_domain: identity_domain.clone() };
     let server = || {
@@ -92,6 +97,7 @@ pub(in crate::config) fn server(desk: Desk<'_>, main: &Main, top: PlaceId) -> (N
             signing: signing?,
             state: StateSettings { directory: state?, decisions: decisions? },
             audit: audit?,
+            limits: limits?,
         })
     };
     (names, server())
@@ -105,6 +111,25 @@ fn audit(desk: Desk<'_>, main: &Main) -> Option<AuditSettings> {
     let flag = |field: &Field<bool>, default: bool| field.try_map(desk.ledger, |value| Ok(*value)).or(default);
     let (stdout, required) = (flag(&raw.stdout, true), flag(&raw.required, false));
     Some(AuditSettings { stdout: stdout?, required: required? })
+}
+
+fn limits(desk: Desk<'_>, main: &Main) -> Option<LimitSettings> {
+    let standard = LimitSettings::default();
+    let raw = match &main.limits {
+        Field::Absent => return Some(standard),
+        Field::Bad => return None,
+        Field::Given { value, .. } => value,
+    };
+    let per_identity = raw.per_identity.try_map(desk.ledger, |RateText(text)| {
+        let said = || Said::new(format!("{} is not a rate", quoted(text)));
+        Rate::parse(text).ok_or_else(|| said().hint(format!("50/s or 90/m, from 1 to {}", Rate::MOST)))
+    });
+    let in_flight = raw.in_flight.try_map(desk.ledger, |places| match usize::try_from(*places) {
+        Ok(places) if (1..=MOST_IN_FLIGHT).contains(&places) => Ok(places),
+        _ => Err(Said::new(format!("{places} requests at a time are too few or too many"))
+            .hint(format!("from 1 to {MOST_IN_FLIGHT}"))),
+    });
+    Some(LimitSettings { per_identity: per_identity.optional()?, in_flight: in_flight.or(standard.in_flight)? })
 }
 
 /// The space for decisions, in bytes.

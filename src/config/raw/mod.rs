@@ -40,6 +40,8 @@ pub(super) struct Main {
     pub(super) state: Field<State>,
     /// Where decision records go.
     pub(super) audit: Field<Audit>,
+    /// How many requests are taken.
+    pub(super) limits: Field<Limits>,
     /// Further files with rules and tests: paths relative to this file, `*` in the last part.
     pub(super) include: Texts,
     /// Who may vouch for workloads.
@@ -125,6 +127,21 @@ pub(super) struct Audit {
     /// Let no answer leave before its record is durable. Default `false`.
     pub(super) required: Field<bool>,
 }
+
+/// `limits`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Limits {
+    /// How often one verified identity may come, such as `50/s`. Default: as often as it likes.
+    pub(super) per_identity: Field<RateText>,
+    /// Requests that are answered at a time. Default `512`.
+    pub(super) in_flight: Field<u64>,
+}
+
+/// A rate: a number, and `/s` or `/m`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(inline)]
+pub(super) struct RateText(#[schemars(regex(pattern = "^[1-9][0-9]{0,6}/[sm]$"))] pub(super) String);
 
 /// A length of time: a number and one of `s`, `m`, `h`, `d`.
 #[derive(Debug, Deserialize, JsonSchema)]

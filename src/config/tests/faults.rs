@@ -6,7 +6,7 @@ const MANY: &str = r#"issuer: https://id.example/?tenant=1
 identity_domain: Prod.Example
 listen:
   address: 0.0.0.0:8484
-limits: { in_flight: 512 }
+limits: { per_identity: 50/h, in_flight: 0, in_fligth: 5 }
 trust:
   - name: Prod
     spiffe: { trust_domain: prod.example, workload_api: auto, bundle: { file: b.json } }
@@ -46,7 +46,9 @@ fn everything_wrong_with_a_file_is_said_at_once() {
         "1:9 issuer: \"https://id.example/?tenant=1\" is not an issuer (it has no query and no user information)",
         "2:18 identity_domain: \"Prod.Example\" is not a trust domain (a trust domain has 1 to 255 characters of a-z 0-9 . - _)",
         "4:12 listen.address: without TLS the listener must be on a loopback address, and 0.0.0.0:8484 is none (set `listen.tls`, or listen on 127.0.0.1)",
-        "5:1 limits: unknown key \"limits\" (known here: issuer, identity_domain, listen, admin, signing, state, audit, include, trust, resources, rules, tests)",
+        "5:25 limits.per_identity: \"50/h\" is not a rate (50/s or 90/m, from 1 to 1000000)",
+        "5:42 limits.in_flight: 0 requests at a time are too few or too many (from 1 to 100000)",
+        "5:45 limits.in_fligth: unknown key \"in_fligth\" (did you mean `in_flight`?)",
         "7:11 trust[0].name: \"Prod\" is not a source name (a source name has 1 to 63 characters of a-z 0-9 -)",
         "8:5 trust[0].spiffe: exactly one of `workload_api`, `bundle` is needed, 2 are given: workload_api, bundle",
         "8:57 trust[0].spiffe.workload_api: `auto` reads the variable SPIFFE_ENDPOINT_SOCKET, and it is not set (set it, or write the socket here: unix:/path/to.sock)",
@@ -80,7 +82,6 @@ fn keys_of_later_releases_are_unknown() {
     let kubernetes = |keys: &str| with_source(&format!("name: a\nkubernetes: {{ issuers: [x], {keys} }}"));
     let top = |line: &str| format!("{}{line}\n", with_source(&format!("name: a\n{spiffe}")));
     for (text, key) in [
-        (top("limits: { in_flight: 5 }"), "limits"),
         (top("assertion_grant: { enabled: false }"), "assertion_grant"),
         (top("grpc: { reflection: true }"), "grpc"),
         (top("telemetry: { otlp: https://x }"), "telemetry"),
@@ -307,7 +308,7 @@ fn a_file_that_is_no_tree_is_one_problem() {
     assert_eq!(
         refused("list", "- a\n"),
         [
-            "1:1 : a map with `issuer`, `identity_domain`, `listen`, `admin`, `signing`, `state`, `audit`, `include`, `trust`, `resources`, `rules`, `tests` is needed here, not a list"
+            "1:1 : a map with `issuer`, `identity_domain`, `listen`, `admin`, `signing`, `state`, `audit`, `limits`, `include`, `trust`, `resources`, `rules`, `tests` is needed here, not a list"
         ]
     );
     let report = load(std::path::Path::new("/nowhere/countersign.yaml"), &Environment::default()).unwrap_err();

@@ -150,4 +150,8 @@ fn the_server_has_defaults() {
         SigningSettings::Files { path: "/etc/countersign/keys".into() }
     );
     assert!(configuration.rules[0].from.everyone);
+    assert_eq!((configuration.limits.per_identity, configuration.limits.in_flight), (None, 512));
+    let limited = load_text("limits", &format!("{text}limits: {{ per_identity: 90/m, in_flight: 8 }}\n")).unwrap();
+    let limits = limited.configuration.limits;
+    assert_eq!((limits.per_identity.unwrap().to_string(), limits.in_flight), ("90/m".to_owned(), 8));
 }
