@@ -9,8 +9,6 @@ use super::{documents, object, service_configuration, taken, text};
 const SERVICE: &str = "kubernetes/service.yaml";
 const ACCOUNT: &str = "kubernetes/remote-cluster-discovery.yaml";
 const ANONYMOUS: &str = "kubernetes/remote-cluster-discovery-anonymous.yaml";
-/// Where the kubelet puts what a pod has for its own API server.
-const OWN_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
 fn list(value: &Value) -> &[Value] {
     value.as_array().unwrap_or_else(|| panic!("not a list: {value}"))
@@ -118,7 +116,7 @@ fn every_path_of_the_configuration_is_mounted() {
     let socket = yaml["trust"][1]["spiffe"]["workload_api"].as_str().unwrap().strip_prefix("unix:").unwrap();
     assert_eq!(volume_of(Path::new(socket))["csi"], json!({ "driver": "csi.spiffe.io", "readOnly": true }));
     assert_eq!(yaml["trust"][0]["kubernetes"]["keys"], json!({ "api_server": {} }));
-    assert_eq!(pod["automountServiceAccountToken"], true, "for {OWN_ACCOUNT}");
+    assert_eq!(pod["automountServiceAccountToken"], true, "what `api_server: {{}}` reads");
 
     let [serve, flag, file] = list(&container["args"]) else { panic!("serve --config FILE") };
     assert_eq!((serve.as_str().unwrap(), flag.as_str().unwrap()), ("serve", "--config"));
