@@ -231,7 +231,8 @@ impl Decision {
             source: record.source.clone().unwrap_or_default(),
             resource: record.resource.clone().unwrap_or_default(),
         };
-        self.metrics.decided(labels, self.clock.now().since(self.arrived));
+        let now = self.clock.now();
+        self.metrics.decided(labels, &record.r#ref, now, now.since(self.arrived));
     }
 }
 

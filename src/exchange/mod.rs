@@ -8,11 +8,13 @@ mod explain;
 mod gcra;
 mod generation;
 mod limits;
+mod lines;
 mod record;
 mod recorder;
 mod reference;
 mod request;
 mod settings;
+mod writer;
 
 pub use aggregate::{GrantKind, GrantTally, Grants as KeptGrants};
 pub use decision::{Decision, Outcome, Transport};

@@ -1,35 +1,27 @@
 //! Where decision records go: the journal that `explain` reads, and the output, one JSON line each. Off the request's path.
 //!
-//! Never makes a request wait unless durable records are asked for, and then for the journal alone: an output that blocks
-//! loses lines. What does not fit is lost and counted, for each of the two (design §6).
-
-mod lines;
+//! Never makes a request wait unless durable records are asked for, and then for the journal alone; nor wakes a thread for
+//! each. What does not fit is lost and counted, for each of the two (design §6).
 
 use std::io::Write;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use self::lines::{Line, Lines};
 use super::aggregate::Grants;
+use super::lines::Lines;
 use super::record::Record;
+use super::writer::Writer;
 use crate::clock::{Clock, Lifetime};
-use crate::store::{Journal, JournalReader, Kept};
+use crate::store::{Journal, JournalReader};
 use crate::telemetry::Metrics;
 
 /// Records that may wait for a slow output: some seconds of a busy process, at about 1 KiB each.
-const WAITING: usize = 8192;
+pub(super) const WAITING: usize = 8192;
 
-/// Records that are made durable together: one sync for all that came while the last one ran.
-const TOGETHER: usize = 512;
-
-/// How long records gather once there is one: a thread that is woken for each would cost a tenth of an exchange. A process
-/// that is killed loses at most the records of this time.
-const GATHER: Duration = Duration::from_millis(5);
-
-/// How long an answer waits for its record to be durable: a disk that takes longer is not there.
+/// How long an answer waits for its record to be durable: a disk that hangs must not hold requests for ever.
 const DURABLE: Lifetime = Lifetime::from_seconds(2);
 
 /// How long the end of the process waits for a slow output.
@@ -53,9 +45,9 @@ pub struct RecordOutputs {
 /// A record could not be made durable.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{0}")]
-pub struct NotRecorded(String);
+pub struct NotRecorded(pub(super) String);
 
-type Written = Result<(), NotRecorded>;
+pub(super) type Written = Result<(), NotRecorded>;
 
 /// Hands records to their outputs.
 #[derive(Clone, Debug)]
@@ -68,7 +60,7 @@ pub struct Recorder {
 }
 
 #[derive(Debug)]
-enum Message {
+pub(super) enum Message {
     Record(Box<Record>),
     /// Answered once the record is on the disk.
     Durable(Box<Record>, oneshot::Sender<Written>),
@@ -92,7 +84,7 @@ impl Recorder {
         }
         let lines = lines.map(|output| Lines::start(output, metrics.clone())).transpose()?;
         let (sender, waiting) = sync_channel(WAITING);
-        let writer = Writer { lines: lines.clone(), journal, metrics: metrics.clone() };
+        let writer = Writer::new(lines.clone(), journal, metrics.clone());
         std::thread::Builder::new().name("records".to_owned()).spawn(move || writer.run(&waiting))?;
         Ok(Self { waiting: Some(sender), lines, reader, required, metrics })
     }
@@ -149,13 +141,38 @@ impl Recorder {
     /// Waits until everything that was recorded so far has been written, at most five seconds. Blocks.
     pub fn finish(&self) {
         let Some(waiting) = &self.waiting else { return };
+        let until_kept = finished(waiting);
         // The journal's end first: what it has not passed on yet is not among the lines.
-        let kept = finished(waiting, Message::Finish);
-        let shown = self.lines.as_ref().is_none_or(|lines| finished(lines.waiting(), Line::Finish));
-        if !kept || !shown {
+        let shown = until_kept.is_some_and(|left| self.lines.as_ref().is_none_or(|lines| lines_finished(lines, left)));
+        if !shown {
             tracing::warn!("the output of decision records did not take the last of them; they are lost");
         }
     }
+}
+
+/// Waits until the journal's thread has done everything that was in line before now; how much of the time is left then.
+fn finished(waiting: &SyncSender<Message>) -> Option<Duration> {
+    let (written, answer) = sync_channel(1);
+    let mut message = Message::Finish(written);
+    // A disk that blocks leaves its queue full: the end is put in line when there is room, and never waited for in `send`.
+    for waited in 0..FINISH_TRIES {
+        match waiting.try_send(message) {
+            Ok(()) => {
+                let left = FINISH.saturating_sub(FINISH_PAUSE * waited);
+                return answer.recv_timeout(left).is_ok().then_some(left);
+            }
+            Err(TrySendError::Full(again)) => message = again,
+            Err(TrySendError::Disconnected(_)) => return None,
+        }
+        std::thread::sleep(FINISH_PAUSE);
+    }
+    None
+}
+
+fn lines_finished(lines: &Lines, left: Duration) -> bool {
+    let (written, answer) = sync_channel(1);
+    lines.finish(written);
+    answer.recv_timeout(left).is_ok()
 }
 
 /// Grants that lose their place are put together (design §9.9).
@@ -168,92 +185,6 @@ fn fold_grants(journal: &mut Journal) {
             tracing::error!(%error, "grants that make room could not be put together");
         }
     });
-}
-
-/// Whether a thread has done everything that was in line before now.
-fn finished<M>(waiting: &SyncSender<M>, message: impl FnOnce(SyncSender<()>) -> M) -> bool {
-    let (written, answer) = sync_channel(1);
-    let mut message = message(written);
-    // An output that blocks leaves its queue full: the end is put in line when there is room, and never waited for in `send`.
-    for waited in 0..FINISH_TRIES {
-        match waiting.try_send(message) {
-            Ok(()) => return answer.recv_timeout(FINISH.saturating_sub(FINISH_PAUSE * waited)).is_ok(),
-            Err(TrySendError::Full(again)) => message = again,
-            Err(TrySendError::Disconnected(_)) => return false,
-        }
-        std::thread::sleep(FINISH_PAUSE);
-    }
-    false
-}
-
-/// The thread that writes.
-struct Writer {
-    lines: Option<Lines>,
-    journal: Option<Journal>,
-    metrics: Metrics,
-}
-
-impl Writer {
-    fn run(mut self, waiting: &Receiver<Message>) {
-        while let Ok(first) = waiting.recv() {
-            if matches!(first, Message::Record(_)) {
-                std::thread::sleep(GATHER);
-            }
-            let batch = std::iter::once(first).chain(waiting.try_iter().take(TOGETHER));
-            let mut durable = Vec::new();
-            let mut finished = Vec::new();
-            for message in batch {
-                match message {
-                    Message::Record(record) => drop(self.write(&record)),
-                    Message::Durable(_given_up, written) if written.is_closed() => {}
-                    Message::Durable(record, written) => durable.push((self.write(&record), written)),
-                    Message::Finish(written) => finished.push(written),
-                }
-            }
-            if !durable.is_empty() {
-                self.make_durable(durable);
-            }
-            for written in finished {
-                let _ = written.send(());
-            }
-        }
-    }
-
-    fn write(&mut self, record: &Record) -> Result<(), NotRecorded> {
-        let outcome = self.try_write(record).map_err(|error| NotRecorded(error.to_string()));
-        if let Err(why) = &outcome {
-            self.metrics.record_lost();
-            tracing::error!(%why, "a decision record could not be kept");
-        }
-        outcome
-    }
-
-    fn try_write(&mut self, record: &Record) -> std::io::Result<()> {
-        let line = record.to_line()?;
-        let kept = match &mut self.journal {
-            Some(journal) => {
-                let kept = if record.is_grant() { Kept::Grant } else { Kept::Refusal };
-                journal.append(kept, &record.r#ref, line.as_bytes())
-            }
-            None => Ok(()),
-        };
-        if let Some(lines) = &self.lines {
-            lines.write(line);
-        }
-        kept
-    }
-
-    /// One sync for all of them. Without a journal nothing can be promised.
-    fn make_durable(&mut self, durable: Vec<(Written, oneshot::Sender<Written>)>) {
-        let synced = match &mut self.journal {
-            Some(journal) => journal.sync().map_err(|error| NotRecorded(error.to_string())),
-            None => Err(NotRecorded("there is no journal".to_owned())),
-        };
-        for (written, answer) in durable {
-            // A caller that went away does not hear it.
-            let _ = answer.send(written.and(synced.clone()));
-        }
-    }
 }
 
 #[cfg(test)]
@@ -271,13 +202,13 @@ mod tests {
         let moved = async {
             clock.advance(Lifetime::from_millis(1_999));
             tokio::task::yield_now().await;
-            let Message::Durable(_, written) = stuck.recv().unwrap() else { return false };
+            let Message::Durable(_, written) = stuck.recv().unwrap() else { return None };
             let waits = !written.is_closed();
             clock.advance(Lifetime::from_millis(1));
-            waits
+            waits.then_some(written)
         };
         let (outcome, waited) = tokio::join!(waiting, moved);
-        assert!(waited, "not a millisecond before");
+        assert!(waited.is_some_and(|written| written.is_closed()), "not a millisecond before");
         assert_eq!(outcome.unwrap_err().to_string(), "the disk did not answer in two seconds");
     }
 
@@ -286,7 +217,7 @@ mod tests {
         let clock = ManualClock::starting_at(Timestamp::from_seconds(1_790_000_000));
         let directory = std::env::temp_dir().join(format!("countersign-given-up-{}", std::process::id()));
         let journal = Journal::open(&directory, 1 << 20).unwrap();
-        let (lines, reader) = (None, journal.reader());
+        let reader = journal.reader();
         let (sender, waiting) = sync_channel(WAITING);
         let (answer, given_up) = oneshot::channel();
         drop(given_up);
@@ -294,7 +225,7 @@ mod tests {
             .send(Message::Durable(Box::new(Record { r#ref: "AAAAAAAAAAAA".into(), ..Record::default() }), answer))
             .unwrap();
         let metrics = Metrics::new("AA");
-        let writer = Writer { lines, journal: Some(journal), metrics: metrics.clone() };
+        let writer = Writer::new(None, Some(journal), metrics.clone());
         std::thread::spawn(move || writer.run(&waiting));
         let recorder = Recorder { waiting: Some(sender), lines: None, reader: Some(reader), required: true, metrics };
         recorder.durably(Record { r#ref: "BBBBBBBBBBBB".into(), ..Record::default() }, &clock).await.unwrap();

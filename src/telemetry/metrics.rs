@@ -9,12 +9,12 @@ use std::sync::atomic::Ordering;
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::exemplar::{CounterWithExemplar, HistogramWithExemplars};
 use prometheus_client::metrics::family::{Family, MetricConstructor};
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use crate::clock::Lifetime;
+use crate::clock::{Lifetime, Timestamp};
 
 /// What a decision is counted under.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -61,15 +61,21 @@ struct InfoLabels {
     replica: String,
 }
 
+/// The exemplar of a series: the last decision that was counted there, for `countersign explain`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RefLabel {
+    r#ref: String,
+}
+
 /// Buckets in seconds: an exchange takes a fraction of a millisecond, and at most the second of a shared refresh more.
 const SECONDS: [f64; 9] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 1.0, 2.5];
 
 #[derive(Clone)]
 struct Seconds;
 
-impl MetricConstructor<Histogram> for Seconds {
-    fn new_metric(&self) -> Histogram {
-        Histogram::new(SECONDS)
+impl MetricConstructor<HistogramWithExemplars<RefLabel>> for Seconds {
+    fn new_metric(&self) -> HistogramWithExemplars<RefLabel> {
+        HistogramWithExemplars::new(SECONDS.into_iter())
     }
 }
 
@@ -107,8 +113,8 @@ pub struct Metrics(Arc<Inner>);
 
 struct Inner {
     registry: Registry,
-    decisions: Family<DecisionLabels, Counter>,
-    seconds: Family<OutcomeLabel, Histogram, Seconds>,
+    decisions: Family<DecisionLabels, CounterWithExemplar<RefLabel>>,
+    seconds: Family<OutcomeLabel, HistogramWithExemplars<RefLabel>, Seconds>,
     records_lost: Counter,
     reloads: Family<OutcomeLabel, Counter>,
     reload_failed: Gauge,
@@ -116,6 +122,7 @@ struct Inner {
     keys_skipped: Family<SourceLabel, Gauge>,
     key_age: Family<SourceLabel, Gauge>,
     key_deadline: Family<SourceLabel, Gauge>,
+    key_last_verified: Family<SourceLabel, Gauge>,
     refreshes: Family<RefreshLabels, Counter>,
     signing_keys: Family<SigningLabels, Gauge>,
 }
@@ -157,6 +164,12 @@ impl Metrics {
             "Time until the keys of a source may no longer be used",
             key_deadline.clone(),
         );
+        let key_last_verified = Family::default();
+        registry.register(
+            "key_last_verified_seconds",
+            "When a key of a source last verified a signature, in seconds since the Unix epoch",
+            key_last_verified.clone(),
+        );
         let refreshes = Family::default();
         registry.register("key_refresh", "Attempts to read the keys of a source, by result", refreshes.clone());
         let signing_keys = Family::default();
@@ -172,16 +185,24 @@ impl Metrics {
             keys_skipped,
             key_age,
             key_deadline,
+            key_last_verified,
             refreshes,
             signing_keys,
         }))
     }
 
-    /// Counts one decision and its time.
-    pub fn decided(&self, labels: DecisionLabels, took: Lifetime) {
+    /// Counts one decision that ended `at` and its time. Its reference becomes the exemplar of what it is counted under; of
+    /// what was granted in the time alone, where a slow one may be looked at.
+    pub fn decided(&self, labels: DecisionLabels, reference: &str, at: Timestamp, took: Lifetime) {
         let outcome = labels.outcome;
-        self.0.decisions.get_or_create(&labels).inc();
-        self.0.seconds.get_or_create(&OutcomeLabel { outcome }).observe(took.millis() as f64 / 1000.0);
+        let exemplar = RefLabel { r#ref: reference.to_owned() };
+        let refused = (outcome != "allow").then(|| exemplar.clone());
+        self.0.decisions.get_or_create(&labels).inc_by(1, refused, None);
+        let seconds = took.millis() as f64 / 1000.0;
+        self.0.seconds.get_or_create(&OutcomeLabel { outcome }).observe(seconds, Some(exemplar), None);
+        if !labels.source.is_empty() {
+            self.0.key_last_verified.get_or_create(&SourceLabel { source: labels.source }).set(at.seconds());
+        }
     }
 
     /// Counts a record that was lost.
@@ -207,7 +228,7 @@ impl Metrics {
         let text = self.encode(&[], &[]);
         text.lines()
             .filter(|line| line.starts_with("countersign_decisions_total") && line.contains(&wanted))
-            .filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
+            .filter_map(|line| line.split(" # ").next()?.rsplit(' ').next()?.parse::<u64>().ok())
             .sum()
     }
 

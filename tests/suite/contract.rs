@@ -24,7 +24,7 @@ fn header<'a>(answer: &'a Answer, name: &str) -> &'a str {
 fn metric(text: &str, start: &str) -> Option<f64> {
     let mut found =
         text.lines().filter(|line| line.strip_prefix(start).is_some_and(|rest| rest.starts_with([' ', '{'])));
-    let value = found.next()?.rsplit(' ').next()?.parse().ok();
+    let value = found.next()?.split(" # ").next()?.rsplit(' ').next()?.parse().ok();
     assert_eq!(found.next(), None, "{start} has several lines");
     value
 }

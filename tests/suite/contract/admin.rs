@@ -18,6 +18,7 @@ countersign_config_reloads counter
 countersign_decision_seconds histogram
 countersign_decisions counter
 countersign_key_age_seconds gauge
+countersign_key_last_verified_seconds gauge
 countersign_key_refresh counter
 countersign_keys gauge
 countersign_keys_skipped gauge
@@ -95,7 +96,7 @@ async fn ready_waits_for_first_attempts_and_for_nothing_else() {
 async fn metric_names_are_a_promise() {
     let stage = Stage::standard().await;
     let _ = stage.exchange_svid(&stage.svid()).await;
-    let _ = stage.exchange_svid("a.b.c").await;
+    let refused = stage.exchange_svid("a.b.c").await;
     let _ = stage.app.reload().await;
     let answer = stage.admin("/metrics").await;
     assert_eq!(header(&answer, "content-type"), "application/openmetrics-text; version=1.0.0; charset=utf-8");
@@ -106,9 +107,20 @@ async fn metric_names_are_a_promise() {
     assert!(answer.text.ends_with("# EOF\n"));
     let allow = "countersign_decisions_total{outcome=\"allow\",reason=\"none\",transport=\"http\",grant=\"client_credentials\",source=\"prod\",resource=\"orders\"} 1";
     let deny = "countersign_decisions_total{outcome=\"deny\",reason=\"credential_malformed\",transport=\"http\",grant=\"none\",source=\"\",resource=\"\"} 1";
-    for line in [allow, deny] {
-        assert!(answer.text.lines().any(|found| found == line), "{line}\n{}", answer.text);
+    // The reference of the last refusal stands behind its count, so that a dashboard leads to `explain`.
+    let exemplar = format!(" # {{ref=\"{}\"}} 1", refused.body["error_ref"].as_str().unwrap());
+    for line in [allow.to_owned(), format!("{deny}{exemplar}")] {
+        assert!(answer.text.lines().any(|found| found.trim_end_matches(".0") == line), "{line}\n{}", answer.text);
     }
+    let slow = answer.text.lines().filter(|line| line.starts_with("countersign_decision_seconds_bucket"));
+    assert_eq!(
+        slow.filter(|line| line.contains("} 1 # {ref=\"")).count(),
+        2,
+        "one bucket of each outcome: {}",
+        answer.text
+    );
+    let verified = metric(&answer.text, "countersign_key_last_verified_seconds{source=\"prod\"}");
+    assert_eq!(verified, Some(stage.app.exchange().now().seconds() as f64));
     assert_eq!(metric(&answer.text, "countersign_config_reload_failed"), Some(0.0));
     assert_eq!(metric(&answer.text, "countersign_records_lost_total"), Some(0.0));
 }
