@@ -4,11 +4,11 @@ use std::io::Read;
 
 use clap::Args;
 
-use super::operator::{NoAnswer, Operator};
-use super::output::{aside, line, runtime};
+use super::operator::{self, NoAnswer, Operator};
+use super::output::line;
 use super::{Exit, Format};
 use crate::credential::CompactJws;
-use crate::exchange::{Explanation, Record};
+use crate::exchange::{Explanation, GrantTally, Record};
 use crate::jose::UnverifiedClaims;
 use crate::wire::operator::Judge;
 
@@ -22,7 +22,11 @@ const LONGEST: u64 = 64 * 1024;
 #[derive(Debug, Args)]
 pub(super) struct Explain {
     /// The reference, or - for a token on stdin
+    #[arg(required_unless_present = "grants", default_value = "")]
     reference: String,
+    /// Show instead who was granted what, how often and when, over everything that is kept
+    #[arg(long, conflicts_with = "reference")]
+    grants: bool,
     /// With -: the resource that the token should get a token for, by name or audience
     #[arg(long = "for", value_name = "RESOURCE")]
     resource: Option<String>,
@@ -38,26 +42,23 @@ pub(super) struct Explain {
 
 impl Explain {
     pub(super) fn run(self) -> Exit {
-        let outcome = runtime()
-            .map_err(|error| NoAnswer::Refused(format!("{error:#}")))
-            .and_then(|runtime| runtime.block_on(self.ask()));
-        match outcome {
-            Ok(record) => {
+        if self.grants {
+            let ask = self.operator.get::<Vec<GrantTally>>("/grants");
+            return operator::tell("explain", ask, |tallies| {
                 match self.output {
-                    Format::Json => line(record.to_line().unwrap_or_default()),
-                    Format::Text => line(Explanation::of(&record).to_string().trim_end()),
+                    Format::Json => line(serde_json::to_string(&tallies).unwrap_or_default()),
+                    Format::Text => tallies.iter().for_each(|tally| line(described(tally))),
                 }
                 Exit::Ok
-            }
-            Err(NoAnswer::Unreachable(why)) => {
-                aside(format!("countersign explain: {why}"));
-                Exit::Unreachable
-            }
-            Err(NoAnswer::Refused(why)) => {
-                aside(format!("countersign explain: {why}"));
-                Exit::Problem
-            }
+            });
         }
+        operator::tell("explain", self.ask(), |record| {
+            match self.output {
+                Format::Json => line(record.to_line().unwrap_or_default()),
+                Format::Text => line(Explanation::of(&record).to_string().trim_end()),
+            }
+            Exit::Ok
+        })
     }
 
     async fn ask(&self) -> Result<Record, NoAnswer> {
@@ -83,4 +84,19 @@ impl Explain {
         let judge = Judge { token, spiffe, resource: self.resource.clone(), scope: self.scope.clone() };
         self.operator.post("/judge", &judge).await
     }
+}
+
+fn described(tally: &GrantTally) -> String {
+    let kind = &tally.kind;
+    format!(
+        "{} × {} on {} for {}\n    {} to {}, by {}, configuration {}",
+        tally.count,
+        kind.scope,
+        kind.resource,
+        kind.id,
+        tally.first,
+        tally.last,
+        kind.rules.iter().map(|rule| format!("{rule:?}")).collect::<Vec<_>>().join(", "),
+        kind.generation,
+    )
 }

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::operator::{NoAnswer, Operator};
-use super::output::{aside, line, runtime};
+use super::operator::{self, Operator};
+use super::output::{aside, line};
 use super::{Exit, Format};
 use crate::clock::{Clock, Lifetime, SystemClock};
 use crate::issue::NewKey;
@@ -112,31 +112,19 @@ impl Keys {
             Action::Rollback(which) => (which.ask, Some(KeyChange::Rollback { algorithm: which.algorithm.name() })),
             Action::Revoke { key_id, ask } => (ask, Some(KeyChange::Revoke { key_id })),
         };
-        let asked = runtime().map_err(|error| NoAnswer::Refused(format!("{error:#}"))).and_then(|runtime| {
-            runtime.block_on(async {
-                match &change {
-                    None => ask.operator.get::<KeysReport>("/keys").await,
-                    Some(change) => ask.operator.post("/keys", change).await,
-                }
-            })
-        });
-        match asked {
-            Ok(report) => {
-                match ask.output {
-                    Format::Json => line(serde_json::to_string(&report).unwrap_or_default()),
-                    Format::Text => line(report.timeline.trim_end()),
-                }
-                Exit::Ok
+        let question = async {
+            match &change {
+                None => ask.operator.get::<KeysReport>("/keys").await,
+                Some(change) => ask.operator.post("/keys", change).await,
             }
-            Err(NoAnswer::Unreachable(why)) => {
-                aside(format!("countersign keys: {why}"));
-                Exit::Unreachable
+        };
+        operator::tell("keys", question, |report| {
+            match ask.output {
+                Format::Json => line(serde_json::to_string(&report).unwrap_or_default()),
+                Format::Text => line(report.timeline.trim_end()),
             }
-            Err(NoAnswer::Refused(why)) => {
-                aside(format!("countersign keys: {why}"));
-                Exit::Problem
-            }
-        }
+            Exit::Ok
+        })
     }
 }
 

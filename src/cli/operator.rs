@@ -7,6 +7,8 @@ use clap::Args;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::Exit;
+use super::output::{aside, runtime};
 use crate::wire::operator::socket_in;
 
 /// A running service answers within a moment.
@@ -83,4 +85,23 @@ impl Operator {
             ))
         })
     }
+}
+
+/// Runs a question to the socket and tells its answer, or why there is none, with the exit code for it.
+pub(super) fn tell<T>(
+    command: &str,
+    ask: impl Future<Output = Result<T, NoAnswer>>,
+    tell: impl FnOnce(T) -> Exit,
+) -> Exit {
+    let asked = match runtime() {
+        Ok(runtime) => runtime.block_on(ask),
+        Err(error) => Err(NoAnswer::Refused(format!("{error:#}"))),
+    };
+    let (exit, why) = match asked {
+        Ok(answer) => return tell(answer),
+        Err(NoAnswer::Unreachable(why)) => (Exit::Unreachable, why),
+        Err(NoAnswer::Refused(why)) => (Exit::Problem, why),
+    };
+    aside(format!("countersign {command}: {why}"));
+    exit
 }

@@ -2,8 +2,8 @@
 
 use clap::Args;
 
-use super::operator::{NoAnswer, Operator};
-use super::output::{aside, line, runtime};
+use super::operator::{self, Operator};
+use super::output::line;
 use super::{Exit, Format};
 use crate::wire::operator::{SourceReport, Status as Report};
 
@@ -21,26 +21,14 @@ pub(super) struct Status {
 
 impl Status {
     pub(super) fn run(self) -> Exit {
-        let asked = runtime()
-            .map_err(|error| NoAnswer::Refused(format!("{error:#}")))
-            .and_then(|runtime| runtime.block_on(self.operator.get::<Report>("/status")));
-        let report = match asked {
-            Ok(report) => report,
-            Err(NoAnswer::Unreachable(why)) => {
-                aside(format!("countersign status: {why}"));
-                return Exit::Unreachable;
+        operator::tell("status", self.operator.get::<Report>("/status"), |report| {
+            let problems = problems(&report);
+            match self.output {
+                Format::Json => line(serde_json::to_string(&report).unwrap_or_default()),
+                Format::Text => tell(&report, &problems),
             }
-            Err(NoAnswer::Refused(why)) => {
-                aside(format!("countersign status: {why}"));
-                return Exit::Problem;
-            }
-        };
-        let problems = problems(&report);
-        match self.output {
-            Format::Json => line(serde_json::to_string(&report).unwrap_or_default()),
-            Format::Text => tell(&report, &problems),
-        }
-        if problems.is_empty() { Exit::Ok } else { Exit::Problem }
+            if problems.is_empty() { Exit::Ok } else { Exit::Problem }
+        })
     }
 }
 

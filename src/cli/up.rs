@@ -82,18 +82,9 @@ impl Up {
             .await
             .context("starting the pretend sources")?;
         demonstrate::populate(&world);
-        let listen = free_port(self.listen).context("finding a free port")?;
-        let config = generated::write(&world, listen).context("writing the configuration")?;
         let (records, mut decisions) = RecordFile::open(&directory.join("records.jsonl"))?;
-        let start = Start {
-            config: config.clone(),
-            environment: Environment::default(),
-            clock: Arc::new(SystemClock),
-            entropy: Arc::new(SystemEntropy),
-            records: Records::Writer(Box::new(records)),
-        };
-        let app = match App::start(start).await {
-            Ok(app) => app,
+        let (app, listen, config) = match self.start(&world, &records).await {
+            Ok(started) => started,
             Err(StartError::Other(error)) => return Err(error),
             Err(refused) => return Ok(super::serve::refuse(&refused)),
         };
@@ -126,6 +117,38 @@ impl Up {
     }
 }
 
+impl Up {
+    /// Starts the product as `serve` does, with the generated configuration.
+    async fn start(&self, world: &World, records: &RecordFile) -> Result<(Arc<App>, SocketAddr, PathBuf), StartError> {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let listen = free_port(self.listen).context("finding a free port")?;
+            let config = generated::write(world, listen).context("writing the configuration")?;
+            let start = Start {
+                config: config.clone(),
+                environment: Environment::default(),
+                clock: Arc::new(SystemClock),
+                entropy: Arc::new(SystemEntropy),
+                records: Records::Writer(Box::new(records.again().context("opening the records")?)),
+            };
+            match App::start(start).await {
+                Ok(app) => return Ok((app, listen, config)),
+                Err(StartError::Other(error)) if self.listen.port() == 0 && tries < TRIES && is_taken(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+fn is_taken(error: &anyhow::Error) -> bool {
+    let kind = error.chain().find_map(|cause| cause.downcast_ref::<std::io::Error>()).map(std::io::Error::kind);
+    kind == Some(std::io::ErrorKind::AddrInUse)
+}
+
+/// How often another port is tried when a free one was taken in the moment before it was bound.
+const TRIES: usize = 5;
+
 /// The port is written into the configuration (it is part of the issuer), so it has to be known before the service binds it.
 fn free_port(listen: SocketAddr) -> std::io::Result<SocketAddr> {
     if listen.port() == 0 { std::net::TcpListener::bind(listen)?.local_addr() } else { Ok(listen) }
@@ -143,6 +166,10 @@ impl RecordFile {
         let file = file.with_context(|| format!("opening {}", path.display()))?;
         let (lines, told) = unbounded_channel();
         Ok((Self { file, lines }, told))
+    }
+
+    fn again(&self) -> std::io::Result<Self> {
+        Ok(Self { file: self.file.try_clone()?, lines: self.lines.clone() })
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Verify, decide, mint, record: nothing here knows HTTP, and no door has rules of its own.
 
+mod aggregate;
 mod decision;
 mod explain;
 mod gcra;
@@ -15,6 +16,7 @@ mod request;
 mod settings;
 mod writer;
 
+pub use aggregate::{GrantKind, GrantTally, Grants as KeptGrants};
 pub use decision::{Decision, Outcome, Transport};
 pub use explain::Explanation;
 pub use generation::{Generation, GenerationId};

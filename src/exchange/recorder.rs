@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use super::aggregate::Grants;
 use super::lines::Lines;
 use super::record::Record;
 use super::writer::Writer;
@@ -73,7 +74,10 @@ impl Recorder {
     /// # Errors
     /// A thread could not be started.
     pub fn start(outputs: RecordOutputs, metrics: Metrics) -> std::io::Result<Self> {
-        let RecordOutputs { lines, journal, required } = outputs;
+        let RecordOutputs { lines, mut journal, required } = outputs;
+        if let Some(journal) = &mut journal {
+            fold_grants(journal);
+        }
         let reader = journal.as_ref().map(Journal::reader);
         if lines.is_none() && journal.is_none() {
             return Ok(Self { waiting: None, lines: None, reader, required: false, metrics });
@@ -123,6 +127,17 @@ impl Recorder {
         Ok(found.and_then(|line| serde_json::from_slice(&line).ok()))
     }
 
+    /// Who was granted what, over everything that is kept: whole records and those that were put together. Reads files: blocks.
+    ///
+    /// # Errors
+    /// The journal cannot be read.
+    pub fn grants(&self) -> std::io::Result<Grants> {
+        let Some(reader) = &self.reader else { return Ok(Grants::default()) };
+        let mut grants = Grants::read(reader.directory());
+        reader.grants(|record| grants.add(record))?;
+        Ok(grants)
+    }
+
     /// Waits until everything that was recorded so far has been written, at most five seconds. Blocks.
     pub fn finish(&self) {
         let Some(waiting) = &self.waiting else { return };
@@ -158,6 +173,18 @@ fn lines_finished(lines: &Lines, left: Duration) -> bool {
     let (written, answer) = sync_channel(1);
     lines.finish(written);
     answer.recv_timeout(left).is_ok()
+}
+
+/// Grants that lose their place are put together (design §9.9).
+fn fold_grants(journal: &mut Journal) {
+    let (directory, most) = (journal.directory().to_owned(), journal.aside());
+    let mut grants = Grants::read(&directory);
+    journal.fold_grants(move |records| {
+        records.iter().for_each(|record| grants.add(record));
+        if let Err(error) = grants.write(&directory, most) {
+            tracing::error!(%error, "grants that make room could not be put together");
+        }
+    });
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 mod index;
 mod segment;
 
+use std::fmt;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -16,6 +17,10 @@ use segment::Segment;
 
 /// Segments of each half: the oldest is deleted whole, so a sixteenth of the space is always on its way out.
 const SEGMENTS: u64 = 8;
+
+/// What the names of the segments begin with.
+const REFUSALS: &str = "refusals";
+const GRANTS: &str = "grants";
 
 /// The smallest limit: sixteen segments that hold at least one record of the longest kind.
 pub(super) const SMALLEST_LIMIT: u64 = 16 * segment::LONGEST_RECORD;
@@ -29,21 +34,31 @@ pub enum Kept {
     Grant,
 }
 
+/// What is done with grants before they are deleted.
+type Fold = Box<dyn FnMut(&[Vec<u8>]) + Send>;
+
 /// The writing end. One owner.
-#[derive(Debug)]
 pub struct Journal {
     directory: PathBuf,
     segment_bytes: u64,
     refusals: Half,
     grants: Half,
     shared: Arc<JournalReader>,
+    fold: Option<Fold>,
     /// Held while the journal is open: two processes on one folder would write over each other.
     _lock: File,
+}
+
+impl fmt::Debug for Journal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "journal in {}", self.directory.display())
+    }
 }
 
 /// The reading end. Shared by everybody who asks.
 #[derive(Debug)]
 pub struct JournalReader {
+    directory: PathBuf,
     index: Mutex<Index>,
 }
 
@@ -66,15 +81,31 @@ impl Journal {
         lock.try_lock().map_err(|_held| io::Error::other(format!("another process has {}", directory.display())))?;
         let segment_bytes = limit.max(SMALLEST_LIMIT) / (2 * SEGMENTS);
         let mut index = Index::default();
-        let refusals = Half::open(directory, "refusals", &mut index)?;
-        let grants = Half::open(directory, "grants", &mut index)?;
-        let shared = Arc::new(JournalReader { index: Mutex::new(index) });
-        let mut journal =
-            Self { directory: directory.to_owned(), segment_bytes, refusals, grants, shared, _lock: lock };
+        let refusals = Half::open(directory, REFUSALS, &mut index)?;
+        let grants = Half::open(directory, GRANTS, &mut index)?;
+        let directory = directory.to_owned();
+        let shared = Arc::new(JournalReader { directory: directory.clone(), index: Mutex::new(index) });
+        let mut journal = Self { directory, segment_bytes, refusals, grants, shared, fold: None, _lock: lock };
         for kept in [Kept::Refusal, Kept::Grant] {
             journal.make_room(kept, 0)?;
         }
         Ok(journal)
+    }
+
+    /// Has `fold` see every grant once more before its space is given away. What it writes beside the segments may have
+    /// [`Journal::aside`] bytes.
+    pub fn fold_grants(&mut self, fold: impl FnMut(&[Vec<u8>]) + Send + 'static) {
+        self.fold = Some(Box::new(fold));
+    }
+
+    /// The bytes of the limit that are left for what grants are folded into.
+    pub const fn aside(&self) -> u64 {
+        self.segment_bytes
+    }
+
+    /// The folder.
+    pub fn directory(&self) -> &Path {
+        &self.directory
     }
 
     /// The reading end.
@@ -113,24 +144,36 @@ impl Journal {
     fn make_room(&mut self, kept: Kept, bytes: u64) -> io::Result<()> {
         let (directory, limit) = (self.directory.clone(), self.segment_bytes);
         let shared = Arc::clone(&self.shared);
-        let half = self.half(kept);
+        let half = Self::half_of(&mut self.refusals, &mut self.grants, kept);
         if half.segments.last().is_none_or(|segment| segment.length() + bytes > limit) {
             half.begin(&directory)?;
         }
         // The last segment counts as full, so that filling it never needs a deletion.
         let total = |half: &Half| half.segments.iter().rev().skip(1).map(Segment::length).sum::<u64>() + limit;
-        while half.segments.len() > 1 && total(half) > limit * SEGMENTS {
+        // One segment's bytes of the grants' half are for what they are folded into.
+        let most = match kept {
+            Kept::Refusal => limit * SEGMENTS,
+            Kept::Grant => limit * (SEGMENTS - 1),
+        };
+        while half.segments.len() > 1 && total(half) > most {
             let oldest = half.segments.remove(0);
             shared.locked().forget(oldest.id());
+            if let (Kept::Grant, Some(fold)) = (kept, &mut self.fold) {
+                fold(&segment::read_all(oldest.path())?);
+            }
             oldest.delete()?;
         }
         Ok(())
     }
 
     const fn half(&mut self, kept: Kept) -> &mut Half {
+        Self::half_of(&mut self.refusals, &mut self.grants, kept)
+    }
+
+    const fn half_of<'a>(refusals: &'a mut Half, grants: &'a mut Half, kept: Kept) -> &'a mut Half {
         match kept {
-            Kept::Refusal => &mut self.refusals,
-            Kept::Grant => &mut self.grants,
+            Kept::Refusal => refusals,
+            Kept::Grant => grants,
         }
     }
 }
@@ -154,6 +197,26 @@ impl JournalReader {
             }
         }
         Ok(None)
+    }
+
+    /// Every grant that is kept whole, segment by segment. Reads files: blocks.
+    ///
+    /// # Errors
+    /// A segment cannot be read.
+    pub fn grants(&self, mut see: impl FnMut(&[u8])) -> io::Result<()> {
+        for path in self.locked().paths().into_iter().filter(|path| segment::is_of(path, GRANTS)) {
+            match segment::read_all(&path) {
+                Ok(records) => records.iter().for_each(|record| see(record)),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// The folder.
+    pub fn directory(&self) -> &Path {
+        &self.directory
     }
 
     /// How many records are kept.

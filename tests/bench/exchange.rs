@@ -31,6 +31,9 @@ const SLICE: usize = 250;
 /// Exchanges after which the product's memory is read.
 const MEMORY_AFTER: usize = 100_000;
 
+/// Decisions that are asked for, spread over all that are kept.
+const ASKED: usize = 11;
+
 /// Starts of the product whose times are compared.
 const STARTS: usize = 7;
 
@@ -64,6 +67,12 @@ async fn measure(arguments: &Arguments) {
     let (resident, peak) = product.memory();
     println!("memory: {} resident after {exchanges} exchanges, {} at most", mebibytes(resident), mebibytes(peak));
     println!("size: {} of stripped release binary, with the pretend world", mebibytes(stage::product_size()));
+    let explained = stage.explain_times(ASKED);
+    let Median { median, most, .. } = Median::of(&explained);
+    println!(
+        "explain: {median:.0} ms median of {ASKED}, {most:.0} ms at most, whole process, over {} of kept decisions",
+        mebibytes(stage.journal_size())
+    );
     println!("records: {} lines for {exchanges} exchanges and the probes before them", stage.record_lines());
 }
 

@@ -94,6 +94,34 @@ impl Stage {
         server
     }
 
+    /// How long `countersign explain` takes as a whole process, in milliseconds, for decisions spread over the newest 100,000.
+    #[expect(clippy::disallowed_methods, reason = "a measurement measures real time")]
+    pub fn explain_times(&self, asked: usize) -> Vec<f64> {
+        let records = std::fs::read_to_string(self.path("records.jsonl")).unwrap();
+        let newest: Vec<&str> = records.lines().rev().take(100_000).collect();
+        let chosen = newest.iter().step_by((newest.len() / asked).max(1)).take(asked);
+        chosen
+            .map(|line| {
+                let record: Value = serde_json::from_str(line).unwrap();
+                let began = std::time::Instant::now();
+                let explained = Command::new(PRODUCT)
+                    .args(["explain", record["ref"].as_str().unwrap(), "--state"])
+                    .arg(self.path("state"))
+                    .output()
+                    .unwrap();
+                let took = began.elapsed().as_secs_f64() * 1000.0;
+                assert!(explained.status.success(), "{}", String::from_utf8_lossy(&explained.stderr));
+                took
+            })
+            .collect()
+    }
+
+    /// Bytes of kept decisions.
+    pub fn journal_size(&self) -> u64 {
+        let files = std::fs::read_dir(self.path("state/decisions")).unwrap();
+        files.map(|file| file.unwrap().metadata().unwrap().len()).sum()
+    }
+
     /// A new JWT-SVID of the workload for the product.
     pub fn svid(&self) -> String {
         self.world.trust_domain().mint(API, &[&self.issuer()], Lifetime::from_minutes(30)).unwrap()

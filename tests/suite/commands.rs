@@ -107,6 +107,30 @@ fn a_token_is_got_decoded_and_compared() {
 }
 
 #[test]
+fn the_front_page_is_enough_from_up_to_a_verified_token() {
+    let readme = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+    let block =
+        readme.split("While `up` runs, in another terminal").nth(1).and_then(|rest| rest.split("```").nth(1)).unwrap();
+    let lines = block.trim_start_matches("sh");
+    let up = Up::start();
+    let bin = up.directory.path().join("bin");
+    std::fs::create_dir(&bin).unwrap();
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_countersign"), bin.join("countersign")).unwrap();
+    let path = format!("{}:/usr/local/bin:/usr/bin:/bin", bin.display());
+    let ended = Command::new("bash")
+        .args(["-eo", "pipefail", "-c", lines])
+        .current_dir(up.directory.path())
+        .env("PATH", path)
+        .output()
+        .unwrap();
+    let out = String::from_utf8(ended.stdout).unwrap();
+    assert!(ended.status.success(), "{out}{}", String::from_utf8_lossy(&ended.stderr));
+    for told in ["✓ signature", "✓ audience   https://orders.example", "✓ all is well"] {
+        assert!(out.contains(told), "{told}: {out}");
+    }
+}
+
+#[test]
 fn whoever_gets_no_token_hears_why_and_by_the_exit_code() {
     let up = Up::start();
     let run = |arguments: &[&str]| up.run(arguments, "");

@@ -13,6 +13,7 @@ mod accepted;
 mod cases;
 mod commands;
 mod contract;
+mod deployment;
 mod documents;
 mod evidence;
 mod faults;

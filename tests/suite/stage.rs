@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -295,9 +296,17 @@ rules:
     alias: shop-api
 "#;
 
-/// A loopback address with a port that was free a moment ago.
+/// A loopback address that nobody else takes: below the ports that the system gives to outgoing connections, and each once.
 pub fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    loop {
+        // Processes that test at the same time begin at different places.
+        let begin = u16::try_from(std::process::id() % 1000).unwrap() * 12;
+        let port = 20_000 + (begin + NEXT.fetch_add(1, Ordering::Relaxed)) % 12_000;
+        if let Ok(free) = TcpListener::bind(("127.0.0.1", port)) {
+            return free.local_addr().unwrap();
+        }
+    }
 }
 
 /// A plain client: no proxy, no redirects.

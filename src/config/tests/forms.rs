@@ -104,7 +104,7 @@ fn the_sample_is_loaded_and_only_its_key_files_are_missed() {
     assert_eq!(configuration.issuer.as_str(), "https://id.example");
     assert_eq!(configuration.listen.tls.as_ref().unwrap().certificate, path.with_file_name("tls.crt"));
     let rotate = Lifetime::from_hours(30 * 24);
-    assert_eq!(configuration.signing, SigningSettings::Directory { path: path.with_file_name("./keys"), rotate });
+    assert_eq!(configuration.signing, SigningSettings::Directory { path: "/var/lib/countersign-keys".into(), rotate });
     let [orders, search] = configuration.resources.as_slice() else { panic!() };
     assert_eq!(
         (orders.lifetime, orders.typ, orders.algorithm),

@@ -45,6 +45,10 @@ impl Index {
         self.segments.values().flat_map(of).collect()
     }
 
+    pub(super) fn paths(&self) -> Vec<PathBuf> {
+        self.segments.values().map(|places| places.path.clone()).collect()
+    }
+
     pub(super) fn count(&self) -> usize {
         self.segments.values().map(|places| places.records.len()).sum()
     }

@@ -29,6 +29,11 @@ pub(super) fn number_of(name: &str, prefix: &str) -> Option<u64> {
     name.strip_prefix(prefix)?.strip_prefix('-')?.strip_suffix(".log")?.parse().ok()
 }
 
+/// Whether a path is a segment of that prefix.
+pub(super) fn is_of(path: &Path, prefix: &str) -> bool {
+    path.file_name().is_some_and(|name| number_of(&name.to_string_lossy(), prefix).is_some())
+}
+
 /// How many bytes a record takes.
 ///
 /// # Errors
@@ -115,6 +120,16 @@ pub(super) fn read(path: &Path, offset: u64) -> io::Result<Vec<u8>> {
     let mut file = File::open(path)?;
     file.seek(SeekFrom::Start(offset))?;
     next_whole(&mut file)?.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "the record is not whole"))
+}
+
+/// Every whole record of a segment.
+pub(super) fn read_all(path: &Path) -> io::Result<Vec<Vec<u8>>> {
+    let mut reader = io::BufReader::new(File::open(path)?);
+    let mut records = Vec::new();
+    while let Some(record) = next_whole(&mut reader)? {
+        records.push(record);
+    }
+    Ok(records)
 }
 
 fn next_whole(reader: &mut impl Read) -> io::Result<Option<Vec<u8>>> {

@@ -70,6 +70,25 @@ fn the_limit_is_exact_and_grants_never_push_refusals_out() {
 }
 
 #[test]
+fn grants_that_make_room_are_seen_once_more() {
+    let folder = Folder::new("fold");
+    let mut journal = Journal::open(&folder.0, SMALLEST_LIMIT).unwrap();
+    let seen = Arc::<Mutex<Vec<Vec<u8>>>>::default();
+    let see = Arc::clone(&seen);
+    journal.fold_grants(move |records| see.lock().unwrap().extend_from_slice(records));
+    for number in 0..3000 {
+        journal.append(Kept::Grant, &format!("G{number}"), &record(&format!("G{number}"))).unwrap();
+        journal.append(Kept::Refusal, &format!("D{number}"), &record(&format!("D{number}"))).unwrap();
+    }
+    let mut all = seen.lock().unwrap().clone();
+    assert!(!all.is_empty());
+    journal.reader().grants(|record| all.push(record.to_vec())).unwrap();
+    let wanted: Vec<Vec<u8>> = (0..3000).map(|number| record(&format!("G{number}"))).collect();
+    assert_eq!(all, wanted, "each grant once, in order, and no refusal");
+    assert!(folder.bytes() + journal.aside() <= SMALLEST_LIMIT);
+}
+
+#[test]
 fn a_torn_last_record_is_passed_over_and_writing_goes_on() {
     let folder = Folder::new("torn");
     let mut journal = Journal::open(&folder.0, 4 << 20).unwrap();

@@ -157,6 +157,7 @@ fn router(state: OperatorState) -> Router {
     Router::new()
         .route("/status", get(status))
         .route("/decisions/{reference}", get(decision))
+        .route("/grants", get(grants))
         .route("/judge", post(judge))
         .route("/keys", get(keys::show).post(keys::change))
         .layer(DefaultBodyLimit::max(LONGEST_BODY))
@@ -202,6 +203,15 @@ async fn decision(State(state): State<OperatorState>, InPath(reference): InPath<
     match found {
         Ok(Ok(Some(record))) => Json(record).into_response(),
         Ok(Ok(None)) => refuse(StatusCode::NOT_FOUND, "no kept decision has that reference"),
+        Ok(Err(error)) => refuse(StatusCode::INTERNAL_SERVER_ERROR, &format!("the journal cannot be read: {error}")),
+        Err(error) => refuse(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+    }
+}
+
+async fn grants(State(state): State<OperatorState>) -> Response {
+    let recorder = state.exchange.recorder().clone();
+    match tokio::task::spawn_blocking(move || recorder.grants()).await {
+        Ok(Ok(grants)) => Json(grants.tallies()).into_response(),
         Ok(Err(error)) => refuse(StatusCode::INTERNAL_SERVER_ERROR, &format!("the journal cannot be read: {error}")),
         Err(error) => refuse(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
     }
