@@ -103,6 +103,30 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_collector_is_a_host_and_a_port() {
+        for (text, dialled) in [
+            ("https://collector.example:4317", "https://collector.example:4317"),
+            ("http://127.0.0.1:4317/", "http://127.0.0.1:4317"),
+            ("https://[::1]", "https://[::1]:443"),
+        ] {
+            assert_eq!(collector(text).ok().as_deref(), Some(dialled), "{text}");
+        }
+        for text in [
+            "collector.example:4317",
+            "grpc://collector.example:4317",
+            "https://collector.example:4317/v1/traces",
+            "https://collector.example:4317?x=y",
+            "https://collector.example:4317#x",
+            "https://u:p@collector.example:4317",
+            "https:// collector.example",
+            "http://",
+            "",
+        ] {
+            assert!(collector(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
     fn key_urls_are_https_and_nothing_else() {
         for text in
             ["https://10.0.0.1:6443", "https://id.example/keys", "https://[::1]/x", "https://id.example/keys?a=b"]

@@ -6,8 +6,8 @@ mod export;
 mod metrics;
 mod settings;
 
+pub use export::{ExchangeSpan, LogLayer, LogLines, Spans, log_lines};
 #[cfg(feature = "otlp")]
 pub use export::{Exporter, ExporterContext};
-pub use export::{ExchangeSpan, LogLayer, LogLines, Spans, log_lines};
 pub use metrics::{DecisionLabels, Metrics, SigningKeyCount, SourceNumbers};
 pub use settings::TelemetrySettings;

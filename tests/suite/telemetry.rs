@@ -102,8 +102,10 @@ fn text_of(attributes: &[KeyValue], key: &str) -> String {
 
 /// The standard stage that sends to that address.
 async fn sending_to(address: SocketAddr) -> Stage {
-    Stage::with(|world, issuer| format!("{}telemetry: {{ otlp: \"http://{address}\" }}\n", standard_config(world, issuer)))
-        .await
+    Stage::with(|world, issuer| {
+        format!("{}telemetry: {{ otlp: \"http://{address}\" }}\n", standard_config(world, issuer))
+    })
+    .await
 }
 
 /// Moves the clock, for the exporter gathers, until something holds.

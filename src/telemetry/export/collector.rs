@@ -24,7 +24,7 @@ use crate::reason::Reason;
 
 /// Messages and clients of `proto/otlp_*.proto`.
 mod messages {
-    #![expect(unreachable_pub, clippy::allow_attributes, reason = "made by the build script")]
+    #![expect(unreachable_pub, clippy::allow_attributes_without_reason, reason = "made by the build script")]
     mod all {
         include!(concat!(env!("OUT_DIR"), "/otlp.rs"));
     }
@@ -160,5 +160,18 @@ fn nanos(at: Timestamp) -> u64 {
 impl fmt::Debug for Collector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Collector")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_collector_is_not_dialled_before_there_is_something_to_send() {
+        for url in ["http://127.0.0.1:1", "https://collector.example:4317"] {
+            assert!(Collector::new(url, "AA", Arc::new(crate::entropy::SystemEntropy)).is_ok(), "{url}");
+        }
+        assert!(Collector::new("no url", "AA", Arc::new(crate::entropy::SystemEntropy)).is_err());
     }
 }

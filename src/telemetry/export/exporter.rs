@@ -131,7 +131,11 @@ impl Turns {
     fn tell(&self, is_failing: &mut bool, failed: Option<String>) {
         match (*is_failing, &failed) {
             (false, Some(why)) => {
-                tracing::warn!(signal = self.signal, why, "the telemetry collector takes nothing; it is dropped and counted");
+                tracing::warn!(
+                    signal = self.signal,
+                    why,
+                    "the telemetry collector takes nothing; it is dropped and counted"
+                );
             }
             (true, None) => tracing::info!(signal = self.signal, "the telemetry collector is back"),
             _ => {}

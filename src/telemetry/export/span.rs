@@ -2,8 +2,6 @@
 //!
 //! Labels of the decision and its reference; never who it was about.
 
-use std::borrow::Cow;
-
 use tokio::sync::mpsc;
 
 use crate::clock::Timestamp;
@@ -31,9 +29,9 @@ impl ExchangeSpan {
         [
             ("countersign.ref", self.reference.as_str()),
             ("countersign.outcome", labels.outcome),
-            ("countersign.reason", word(&labels.reason)),
-            ("countersign.transport", word(&labels.transport)),
-            ("countersign.grant", word(&labels.grant)),
+            ("countersign.reason", labels.reason.as_ref()),
+            ("countersign.transport", labels.transport.as_ref()),
+            ("countersign.grant", labels.grant.as_ref()),
             ("countersign.source", &labels.source),
             ("countersign.resource", &labels.resource),
             ("countersign.generation", self.generation.as_deref().unwrap_or_default()),
@@ -41,10 +39,6 @@ impl ExchangeSpan {
         .into_iter()
         .filter(|(_, value)| !value.is_empty())
     }
-}
-
-fn word<'a>(word: &'a Cow<'static, str>) -> &'a str {
-    word
 }
 
 /// Takes spans for a collector.
@@ -65,5 +59,31 @@ impl Spans {
         if self.queue.try_send(span).is_err() {
             self.metrics.telemetry_lost("traces", 1);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_does_not_fit_is_counted_and_keeps_nobody_waiting() {
+        let metrics = Metrics::new("AA");
+        let (queue, _spans) = mpsc::channel(2);
+        let spans = Spans { queue, metrics: metrics.clone() };
+        let word = std::borrow::Cow::Borrowed("x");
+        let labels = DecisionLabels {
+            outcome: "deny",
+            reason: word.clone(),
+            transport: word.clone(),
+            grant: word,
+            source: String::new(),
+            resource: String::new(),
+        };
+        let at = Timestamp::from_seconds(1_790_000_000);
+        let span = ExchangeSpan { began: at, ended: at, reference: "AA".to_owned(), labels, generation: None };
+        assert_eq!(span.attributes().count(), 5, "an empty one says nothing");
+        (0..5).for_each(|_| spans.send(span.clone()));
+        assert!(metrics.encode(&[], &[]).contains("countersign_telemetry_lost_total{signal=\"traces\"} 3\n"));
     }
 }
