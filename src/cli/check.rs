@@ -21,7 +21,7 @@ pub(super) struct Check {
     #[arg(long, conflicts_with = "file")]
     schema: bool,
     /// How to print the result
-    #[arg(short, long, value_enum, default_value_t)]
+    #[arg(short = 'o', long = "format", alias = "output", value_enum, default_value_t)]
     output: Format,
 }
 

@@ -33,7 +33,7 @@ pub(super) struct Decode {
     #[arg(long, value_name = "AUDIENCE")]
     audience: Option<String>,
     /// How to print the result
-    #[arg(short, long, value_enum, default_value_t)]
+    #[arg(short = 'o', long = "format", alias = "output", value_enum, default_value_t)]
     output: Format,
 }
 

@@ -31,7 +31,7 @@ pub(super) struct Doctor {
     #[arg(long)]
     config: PathBuf,
     /// How to print the result
-    #[arg(short, long, value_enum, default_value_t)]
+    #[arg(short = 'o', long = "format", alias = "output", value_enum, default_value_t)]
     output: Format,
 }
 

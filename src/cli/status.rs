@@ -15,7 +15,7 @@ pub(super) struct Status {
     #[command(flatten)]
     operator: Operator,
     /// How to print the result
-    #[arg(short, long, value_enum, default_value_t)]
+    #[arg(short = 'o', long = "format", alias = "output", value_enum, default_value_t)]
     output: Format,
 }
 

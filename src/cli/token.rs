@@ -45,10 +45,10 @@ pub(super) struct Token {
     raw: bool,
     /// Keep the token in this file, with mode 0600, renewed in time until ended
     #[arg(long, value_name = "FILE")]
-    output_file: Option<PathBuf>,
+    output: Option<PathBuf>,
     /// How to print the result
-    #[arg(short, long, value_enum, default_value_t)]
-    output: Format,
+    #[arg(short = 'o', long = "format", value_enum, default_value_t)]
+    format: Format,
 }
 
 /// What came of an exchange.
@@ -73,7 +73,7 @@ impl Token {
         let near = Surroundings::find();
         let issuer = self.issuer.clone().or_else(|| near.as_ref().map(|near| near.issuer.clone()));
         let issuer = issuer.ok_or((Exit::Usage, "no issuer is known: name it with --issuer".to_owned()))?;
-        match &self.output_file {
+        match &self.output {
             Some(file) => self.keep_fresh(file, &issuer, near.as_ref()).await,
             None => {
                 let issued = self.exchange(&issuer, near.as_ref()).await?;
@@ -119,7 +119,7 @@ impl Token {
 
     fn print(&self, issued: &Issued) {
         let whole = self.raw || !std::io::stdout().is_terminal();
-        if self.output == Format::Json {
+        if self.format == Format::Json {
             let mut answer = issued.answer.clone();
             let token = if whole { issued.token.expose().clone() } else { masked(issued.token.expose()) };
             if let Some(answer) = answer.as_object_mut() {

@@ -43,7 +43,7 @@ pub(super) struct Up {
     #[arg(long)]
     once: bool,
     /// How to print the result
-    #[arg(short, long, value_enum, default_value_t)]
+    #[arg(short = 'o', long = "format", alias = "output", value_enum, default_value_t)]
     output: Format,
 }
 

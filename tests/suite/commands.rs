@@ -152,12 +152,11 @@ fn a_file_is_kept_fresh_with_mode_0600() {
     use std::os::unix::fs::PermissionsExt;
     let up = Up::start();
     let file: PathBuf = up.directory.path().join("orders.token");
-    let mut keeper =
-        command(up.directory.path(), &["token", "--as", "shop/api@eu1", "--for", "orders", "--output-file"])
-            .arg(&file)
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+    let mut keeper = command(up.directory.path(), &["token", "--as", "shop/api@eu1", "--for", "orders", "--output"])
+        .arg(&file)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     let mut said = String::new();
     BufReader::new(keeper.stderr.take().unwrap()).read_line(&mut said).unwrap();
     assert!(said.contains("is fresh for 300 s"), "{said}");
