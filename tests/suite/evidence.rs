@@ -29,6 +29,7 @@ pub fn keep(file: &'static str, line: &str) {
 pub fn secret(token: &str) {
     if let Some(signature) = token.rsplit('.').next()
         && signature.len() >= 32
+        && signature.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
     {
         keep("secrets.txt", signature);
     }
