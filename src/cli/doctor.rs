@@ -13,6 +13,7 @@ use super::{Exit, Format, serve};
 use crate::clock::SystemClock;
 use crate::config::{self, Configuration};
 use crate::entropy::SystemEntropy;
+use crate::identity::TrustDomain;
 use crate::trust::{KubernetesKeys, SourceKind, SourceSettings, SourceStatus, SpiffeKeys, Trust};
 
 /// How long sources are waited for: one whole attempt.
@@ -132,13 +133,13 @@ fn of_source(settings: &SourceSettings, status: &SourceStatus, configuration: &C
     let name = settings.name.as_str();
     let mut findings = Vec::new();
     match &status.last_error {
-        Some(why) => findings.push(Finding::ill(name, why.clone(), cure(settings, why))),
+        Some(why) => findings.push(Finding::ill(name, why.clone(), cure(settings, why, &configuration.sources))),
         None if status.keys == 0 && status.confirmed_at.is_none() => {
             findings.push(Finding::ill(name, format!("no answer within {} s", PATIENCE.as_secs()), None));
         }
         None if status.keys == 0 => {
             let text = "it was reached and shows no usable key: everything by it is refused".to_owned();
-            findings.push(Finding::ill(name, text, None));
+            findings.push(Finding::ill(name, text, federation(settings)));
         }
         None => findings.push(Finding::well(name, format!("{} key(s) by {}", status.keys, origin(settings)))),
     }
@@ -178,12 +179,9 @@ fn origin(settings: &SourceSettings) -> String {
 }
 
 /// What to paste where, for the failures that everybody meets once.
-fn cure(settings: &SourceSettings, why: &str) -> Option<String> {
+fn cure(settings: &SourceSettings, why: &str, sources: &[SourceSettings]) -> Option<String> {
     if why.contains("PERMISSION_DENIED") || why.contains("No identity issued") {
-        let SourceKind::Spiffe { trust_domain, .. } = &settings.kind else { return None };
-        return Some(format!(
-            "spire-server entry create -spiffeID spiffe://{trust_domain}/countersign -parentID <the agent's ID> \\\n  -selector unix:user:countersign      # or k8s:ns:countersign -selector k8s:sa:countersign"
-        ));
+        return registration(settings, sources);
     }
     if why.contains("anonymous discovery is off") {
         return Some(
@@ -200,6 +198,40 @@ fn cure(settings: &SourceSettings, why: &str) -> Option<String> {
         );
     }
     None
+}
+
+/// The trust domains that have their keys from the same agent, in the order of the configuration.
+fn of_one_agent<'a>(settings: &SourceSettings, sources: &'a [SourceSettings]) -> Vec<&'a TrustDomain> {
+    let SourceKind::Spiffe { keys: SpiffeKeys::WorkloadApi(ours), .. } = &settings.kind else { return Vec::new() };
+    let same = |source: &'a SourceSettings| match &source.kind {
+        SourceKind::Spiffe { trust_domain, keys: SpiffeKeys::WorkloadApi(endpoint), .. } if endpoint == ours => {
+            Some(trust_domain)
+        }
+        _ => None,
+    };
+    sources.iter().filter_map(same).collect()
+}
+
+/// One entry for one agent: its own trust domain is taken to be the first that names it, the others come by federation.
+fn registration(settings: &SourceSettings, sources: &[SourceSettings]) -> Option<String> {
+    let SourceKind::Spiffe { trust_domain, .. } = &settings.kind else { return None };
+    let domains = of_one_agent(settings, sources);
+    let (own, others) = domains.split_first()?;
+    if *own != trust_domain {
+        return None;
+    }
+    let federates: String = others.iter().map(|other| format!(" -federatesWith spiffe://{other}")).collect();
+    Some(format!(
+        "spire-server entry create -spiffeID spiffe://{own}/countersign -parentID <the agent's ID>{federates} \\\n  -selector unix:user:countersign      # or k8s:ns:countersign -selector k8s:sa:countersign"
+    ))
+}
+
+/// An agent that answers and does not name the trust domain.
+fn federation(settings: &SourceSettings) -> Option<String> {
+    let SourceKind::Spiffe { trust_domain, keys: SpiffeKeys::WorkloadApi(_), .. } = &settings.kind else { return None };
+    Some(format!(
+        "-federatesWith spiffe://{trust_domain}      # into countersign's own registration entry, once the agent's server has that bundle"
+    ))
 }
 
 fn tell(findings: &[Finding], configuration: &Configuration) {
@@ -224,5 +256,60 @@ fn tell(findings: &[Finding], configuration: &Configuration) {
     }
     if spiffe {
         line(format!("\n  a SPIFFE workload: a JWT-SVID with the audience {} (FetchJWTSVID)", configuration.issuer));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::clock::Lifetime;
+    use crate::identity::SourceName;
+
+    fn source(name: &str, keys: SpiffeKeys) -> SourceSettings {
+        SourceSettings {
+            name: SourceName::parse(name).unwrap(),
+            groups: BTreeSet::new(),
+            kind: SourceKind::Spiffe {
+                trust_domain: TrustDomain::parse(&format!("{name}.example")).unwrap(),
+                keys,
+                paths: Vec::new(),
+            },
+            audiences: None,
+            max_age: Lifetime::from_hours(24),
+            max_life: Lifetime::from_hours(24),
+            max_stale: Lifetime::from_hours(24),
+            leeway: Lifetime::from_seconds(30),
+            algorithms: BTreeSet::new(),
+            identity: None,
+            shares_identities_with: BTreeSet::new(),
+        }
+    }
+
+    #[test]
+    fn one_entry_is_printed_for_one_agent() {
+        let agent = |path: &str| SpiffeKeys::WorkloadApi(format!("unix:/run/{path}.sock"));
+        let sources = [
+            source("prod", agent("a")),
+            source("partner", agent("a")),
+            source("lab", agent("b")),
+            source("file", SpiffeKeys::BundleFile("bundle.json".into())),
+        ];
+        let printed = |number: usize| cure(&sources[number], "the agent says PERMISSION_DENIED", &sources);
+        let prod = printed(0).unwrap();
+        assert!(
+            prod.starts_with(
+                "spire-server entry create -spiffeID spiffe://prod.example/countersign -parentID <the agent's ID> \
+                 -federatesWith spiffe://partner.example \\\n  -selector"
+            ),
+            "{prod}"
+        );
+        assert_eq!(printed(1), None, "a server makes no entry for another trust domain");
+        let lab = printed(2).unwrap();
+        assert!(lab.contains("spiffe://lab.example/countersign") && !lab.contains("-federatesWith"), "{lab}");
+        assert_eq!(printed(3), None);
+        assert!(federation(&sources[1]).unwrap().starts_with("-federatesWith spiffe://partner.example "));
+        assert_eq!(federation(&sources[3]), None);
     }
 }
