@@ -314,7 +314,8 @@ impl App {
 
 async fn load(path: &Path, environment: &Environment) -> anyhow::Result<Result<Loaded, Report>> {
     let (path, environment) = (path.to_owned(), environment.clone());
-    tokio::task::spawn_blocking(move || config::load(&path, &environment)).await.context("reading the configuration")
+    let settled = move || config::load_settled(&path, &environment);
+    tokio::task::spawn_blocking(settled).await.context("reading the configuration")
 }
 
 /// Decision records go to their lines, and to the journal that `explain` reads.

@@ -269,9 +269,33 @@ pub fn quoted(text: &str) -> String {
     shown
 }
 
+/// The first ten of a list, joined by "or", and how many more there are: what is told does not grow with a configuration.
+pub fn any_of<T: fmt::Display>(values: impl IntoIterator<Item = T>) -> String {
+    const SHOWN: usize = 10;
+    let mut values = values.into_iter();
+    let shown: Vec<String> = values.by_ref().take(SHOWN).map(|value| value.to_string()).collect();
+    match values.count() {
+        0 => shown.join(" or "),
+        more => format!("{} or one of {more} more", shown.join(" or ")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_told_does_not_grow_with_a_list_or_with_what_came_in() {
+        assert_eq!(any_of(["a", "b"]), "a or b");
+        assert_eq!(any_of(1..=12), "1 or 2 or 3 or 4 or 5 or 6 or 7 or 8 or 9 or 10 or one of 2 more");
+        let long = "ä".repeat(5_000);
+        let refusal = Refusal::denied(Denied::ScopeDenied, &*long, &*long).comparing(&*long, &*long).mended_by(&*long);
+        let comparison = refusal.comparison().unwrap();
+        let told = [refusal.to_caller(), refusal.to_operator(), &comparison.got, &comparison.want];
+        for text in told.into_iter().chain(refusal.remedy()) {
+            assert_eq!(text.chars().count(), 1_025);
+        }
+    }
 
     #[test]
     fn every_reason_has_its_own_code() {

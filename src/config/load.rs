@@ -19,6 +19,8 @@ use super::{Configuration, Environment, Loaded, checks};
 use crate::policy::{ResourceSettings, RuleSettings, TestSettings};
 use crate::trust::SourceSettings;
 
+/// Readings of files that do not come to rest.
+const MOST_READINGS: usize = 4;
 /// Rules of all files: each is compared with each other one.
 const MAX_RULES: usize = 10_000;
 
@@ -41,6 +43,25 @@ pub fn load(path: &Path, environment: &Environment) -> Result<Loaded, Report> {
         Some(configuration) if !refused => Ok(Loaded { configuration, lints: report }),
         _ => Err(report),
     }
+}
+
+/// As [`load`], and reads until two readings in a row are alike, four times at most: files that are being replaced one by one are not taken
+/// half old, half new.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_settled(path: &Path, environment: &Environment) -> Result<Loaded, Report> {
+    let hash = |loaded: &Result<Loaded, Report>| loaded.as_ref().ok().map(|loaded| loaded.configuration.hash.clone());
+    let mut loaded = load(path, environment);
+    for _ in 1..MOST_READINGS {
+        let again = load(path, environment);
+        let at_rest = hash(&loaded) == hash(&again);
+        loaded = again;
+        if at_rest {
+            break;
+        }
+    }
+    loaded
 }
 
 /// The files that were read, each with its tree. The number of a file is its place in both lists.

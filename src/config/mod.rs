@@ -23,7 +23,7 @@ mod tree;
 
 use std::path::PathBuf;
 
-pub use load::load;
+pub use load::{load, load_settled};
 pub use report::{Finding, Report};
 pub use schema::schema;
 

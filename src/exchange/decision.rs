@@ -126,11 +126,12 @@ impl Decision {
     }
 
     pub(super) fn asks(&mut self, ask: &Ask) {
-        let short = |text: &Option<String>| text.as_deref().map(|text| text.chars().take(256).collect());
+        let cut = |text: &str| text.chars().take(256).collect();
+        let short = |text: &Option<String>| text.as_deref().map(cut);
         self.record.asked = Some(AskedRecord {
             resource: short(&ask.resource),
             audience: short(&ask.audience),
-            scope: ask.scopes.as_ref().map(ToString::to_string),
+            scope: ask.scopes.as_ref().map(|scopes| cut(&scopes.to_string())),
             client_id: short(&ask.client_id),
         });
     }

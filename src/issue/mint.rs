@@ -73,6 +73,10 @@ impl Issuer {
         let issued_at = Timestamp::from_seconds(at.seconds());
         let ends = at.plus(grant.lifetime()).min(grant.not_after()).min(key.retires_at());
         let expires_at = Timestamp::from_seconds(ends.seconds());
+        if expires_at <= at {
+            let note = format!("what it rests on, or the signing key, ends within the second: at {ends:?}");
+            return Err(Refusal::unavailable(Unavailable::Overloaded, note, Lifetime::from_seconds(1)));
+        }
         let id = self.token_id()?;
         let claims = claims(issuer, grant, &id, issued_at, expires_at);
         let sealed = key

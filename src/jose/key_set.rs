@@ -11,6 +11,9 @@ use crate::identity::KeyId;
 /// Most keys of one set. Real ones have two to ten.
 const MOST_KEYS: usize = 500;
 
+/// Most keys that share a key id and are tried: each costs a verification. A rotation that keeps the id has two.
+const MOST_TRIED: usize = 4;
+
 /// Why a document is not a key set at all.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeySetFault {
@@ -41,7 +44,7 @@ pub enum Candidates {
     OtherAlgorithm,
     /// Nothing of that key id, or nothing that fits.
     Unknown,
-    /// No key id, and that many keys fit (JSV-04).
+    /// That many keys fit: more than one without a key id (JSV-04), or more than four of one.
     Ambiguous(usize),
 }
 
@@ -93,10 +96,11 @@ impl KeySet {
             Some(key_id) => {
                 let named: Vec<_> = self.keys.iter().filter(|key| key.key_id() == Some(key_id)).collect();
                 let usable: Vec<_> = named.iter().copied().filter(fitting(header.algorithm)).cloned().collect();
-                match (named.is_empty(), usable.is_empty()) {
-                    (true, _) => Candidates::Unknown,
-                    (false, true) => Candidates::OtherAlgorithm,
-                    (false, false) => Candidates::Try(usable),
+                match usable.len() {
+                    0 if named.is_empty() => Candidates::Unknown,
+                    0 => Candidates::OtherAlgorithm,
+                    1..=MOST_TRIED => Candidates::Try(usable),
+                    count => Candidates::Ambiguous(count),
                 }
             }
             None => {

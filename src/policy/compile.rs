@@ -44,6 +44,7 @@ impl Policy {
         let resources: Vec<Arc<Resource>> =
             input.resources.iter().map(|settings| Arc::new(Resource { settings: settings.clone() })).collect();
         check_resources(input, &mut problems);
+        let mut rules = Vec::new();
         let mut by_source: BTreeMap<SourceName, Vec<Arc<Rule>>> = BTreeMap::new();
         for (index, settings) in input.rules.iter().enumerate() {
             let place = Place::element("rules", index);
@@ -53,8 +54,9 @@ impl Policy {
             for source in &rule.sources {
                 by_source.entry(source.clone()).or_default().push(Arc::clone(&rule));
             }
+            rules.push(rule);
         }
-        let policy = Self { resources, by_source };
+        let policy = Self { resources, rules, by_source };
         if refuses(&problems) {
             return (None, problems);
         }

@@ -8,7 +8,7 @@ use super::rule::{Difference, Resource, Rule};
 use super::settings::Mode;
 use super::{Ask, Grant, Policy};
 use crate::identity::{Audience, Scope, ScopeSet, WorkloadIdentity};
-use crate::reason::{Denied, Malformed, Refusal, Unaccepted, quoted};
+use crate::reason::{Denied, Malformed, Refusal, Unaccepted, any_of, quoted};
 use crate::verify::Parties;
 
 /// What the policy looked at, for the decision record.
@@ -77,15 +77,13 @@ impl Policy {
             let asked = quoted(target.text());
             let sentence = format!("{asked} is not a target here; values are compared exactly.");
             let note = format!("no resource has the name or audience {asked}");
-            let known: Vec<&str> = self.resources().map(|resource| resource.audience.as_str()).collect();
+            let known = any_of(self.resources().map(|resource| resource.audience.as_str()));
             let refusal = Refusal::denied(Denied::TargetDenied, sentence, note);
             match self.nearest_resource(target.text()) {
                 Some(near) => refusal
                     .comparing(asked, quoted(near.settings.audience.as_str()))
                     .mended_by(format!("ask for {}", near.settings.name)),
-                None => {
-                    refusal.comparing(asked, known.join(" or ")).mended_by("ask for one of these, or add a resource")
-                }
+                None => refusal.comparing(asked, known).mended_by("ask for one of these, or add a resource"),
             }
         })
     }
@@ -106,13 +104,14 @@ impl Policy {
         let settings = &resource.settings;
         let owner = settings.owner.as_ref().map_or_else(String::new, |owner| format!(" Ask its owner, {owner}."));
         let sentence = format!("Verified as {}, but nothing is granted to it for {}.{owner}", caller.id, settings.name);
-        let of_resource = self.by_source.values().flatten().filter(|rule| Arc::ptr_eq(&rule.resource, resource));
-        let differing = of_resource.map(|rule| (rule, rule.differences(caller).collect::<Vec<_>>()));
-        let nearest = differing.filter(|(_, all)| !all.is_empty()).min_by_key(|(_, all)| all.len());
-        let Some((rule, differences)) = nearest else {
+        let of_resource = self.rules.iter().filter(|rule| Arc::ptr_eq(&rule.resource, resource));
+        let counted = of_resource.map(|rule| (rule, rule.unmet(caller).count()));
+        let nearest = counted.filter(|(_, unmet)| *unmet > 0).min_by_key(|(_, unmet)| *unmet);
+        let Some((rule, _)) = nearest else {
             return Refusal::denied(Denied::NotGranted, sentence, format!("no rule grants {}", settings.name))
                 .mended_by(format!("a rule that grants {} to {}", settings.name, caller.id));
         };
+        let differences = rule.differences(caller);
         let told = |one: &Difference| format!("{} is {}, the rule says {}", one.field, one.found, one.wanted);
         let told: Vec<String> = differences.iter().map(told).collect();
         let side = |pick: fn(&Difference) -> &String| {
@@ -198,6 +197,7 @@ fn default_target<'a>(rules: impl Iterator<Item = &'a Arc<Rule>>) -> Result<Arc<
     }
 }
 
+/// An alias names the identities of its `from` and belongs to no other `from`: it is theirs whichever resource they ask for (design §4, CA-04).
 fn check_client_id<'a>(
     caller: &WorkloadIdentity,
     ask: &Ask,

@@ -30,6 +30,8 @@ use rule::{Resource, Rule};
 #[derive(Debug)]
 pub struct Policy {
     resources: Vec<Arc<Resource>>,
+    rules: Vec<Arc<Rule>>,
+    /// The same rules, under each source that they speak of.
     by_source: BTreeMap<SourceName, Vec<Arc<Rule>>>,
 }
 

@@ -214,6 +214,11 @@ fn client_id_is_the_id_or_an_alias_ca_04_at_10() {
     let policy = given(vec![aliased("one", "shop"), aliased("two", "market")]).policy();
     assert_eq!(with(&policy, None), Ok(A.to_owned()), "two aliases name nobody");
     assert_eq!(with(&policy, Some("market")), Ok("market".to_owned()));
+    // An alias names identities, whichever resource they ask for.
+    let elsewhere = RuleSettings { resource: "search".to_owned(), ..aliased("two", "market") };
+    let policy = given(vec![aliased("one", "shop"), elsewhere]).policy();
+    assert_eq!(with(&policy, Some("market")), Ok("market".to_owned()));
+    assert_eq!(with(&policy, None), Ok("shop".to_owned()), "unasked, the granting rule's");
     // One alias for two sets of identities, and aliases that look like somebody's ID.
     let stolen = RuleSettings { alias: Some("shop".to_owned()), ..rule("two", "/b", "read") };
     assert_eq!(given(vec![aliased("one", "shop"), stolen]).refused().len(), 1);

@@ -10,6 +10,9 @@ const GENERIC: &str = "The credential could not be verified; if it is brand new,
 /// The one sentence for a source whose keys cannot be used now.
 const KEYS: &str = "Temporarily unable to check credentials of this platform. Not your fault; retry.";
 
+/// Characters of one text of a refusal: what came in may be long, what is told of it and recorded is not.
+const LONGEST_TEXT: usize = 1024;
+
 /// What a verified caller may know of itself.
 const TOO_MANY: &str = "Too many requests of this identity. Come back after the time in Retry-After.";
 
@@ -91,21 +94,21 @@ impl Refusal {
         to_operator: impl Into<String>,
         retry_after: Option<Lifetime>,
     ) -> Self {
-        let (to_caller, to_operator) = (to_caller.into(), to_operator.into());
+        let (to_caller, to_operator) = (cut(to_caller.into()), cut(to_operator.into()));
         Self(Box::new(Told { reason, to_caller, to_operator, retry_after, comparison: None, remedy: None }))
     }
 
     /// Adds what was found and what would have been right, for the operator.
     #[must_use]
     pub fn comparing(mut self, got: impl Into<String>, want: impl Into<String>) -> Self {
-        self.0.comparison = Some(Comparison { got: got.into(), want: want.into() });
+        self.0.comparison = Some(Comparison { got: cut(got.into()), want: cut(want.into()) });
         self
     }
 
     /// Adds the smallest change that would let it pass, for the operator.
     #[must_use]
     pub fn mended_by(mut self, remedy: impl Into<String>) -> Self {
-        self.0.remedy = Some(remedy.into());
+        self.0.remedy = Some(cut(remedy.into()));
         self
     }
 
@@ -138,4 +141,12 @@ impl Refusal {
     pub const fn retry_after(&self) -> Option<Lifetime> {
         self.0.retry_after
     }
+}
+
+fn cut(mut text: String) -> String {
+    if let Some((end, _)) = text.char_indices().nth(LONGEST_TEXT) {
+        text.truncate(end);
+        text.push('…');
+    }
+    text
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use crate::identity::IssuerUrl;
 use crate::jose::VerifiedClaims;
-use crate::reason::{Refusal, Unaccepted, quoted};
+use crate::reason::{Refusal, Unaccepted, any_of, quoted};
 use crate::trust::SourceSettings;
 
 use super::refuse_claims;
@@ -28,7 +28,7 @@ pub(super) fn check(claims: &VerifiedClaims, source: &SourceSettings, issuer: &I
 fn refuse(shown: &[&str], source: &SourceSettings, issuer: &IssuerUrl) -> Refusal {
     let ours = BTreeSet::from([issuer.as_str().to_owned()]);
     let wanted = source.audiences.as_ref().unwrap_or(&ours);
-    let want = wanted.iter().map(String::as_str).collect::<Vec<_>>().join(" or ");
+    let want = any_of(wanted);
     match shown {
         [only] => match wanted.iter().find(|want| folded(want) == folded(only)) {
             Some(near) => Refusal::unaccepted(

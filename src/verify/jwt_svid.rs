@@ -40,11 +40,12 @@ pub(super) fn accept(
     audience::check(claims, source, verifier.issuer)?;
     let window = validity::check(claims, None, source, verifier.at)?;
     let mut attributes = Attributes::default();
-    if let Ok(name) = AttributeName::parse("trust_domain") {
-        attributes.insert(name, trust_domain.as_str());
-    }
     for (name, value) in paths.iter().find_map(|path| path.read(&id)).into_iter().flatten() {
         attributes.insert(name.clone(), value);
+    }
+    // Last: what we know is never what a path says.
+    if let Ok(name) = AttributeName::parse("trust_domain") {
+        attributes.insert(name, trust_domain.as_str());
     }
     Ok(WorkloadIdentity {
         id,

@@ -26,6 +26,8 @@ const LEEWAY: Lifetime = Lifetime::from_seconds(30);
 const MAX_LEEWAY: Lifetime = Lifetime::from_minutes(5);
 /// Sources of one configuration.
 const MAX_SOURCES: usize = 1000;
+/// Names that no placeholder of a path may have: attributes that we give, and keys of `from`.
+const TAKEN_NAMES: [&str; 8] = ["trust_domain", "cluster", "source", "kind", "group", "path", "everyone", "subject"];
 /// Bytes of an issuer or audience of a credential.
 const MAX_COMPARED: usize = 2048;
 /// The API server as a pod sees it, and what the pod's own mount has for it.
@@ -142,13 +144,24 @@ fn spiffe(desk: Desk<'_>, raw: &Spiffe, at: PlaceId) -> Option<SourceKind> {
     let one = desk.exactly_one(at, &given);
     let api = raw.workload_api.try_map(ledger, |text| workload_api(desk, text)).optional().flatten();
     let bundle = raw.bundle.given().and_then(|(raw, at)| bundle(desk, raw, at));
-    let paths = raw.paths.try_each(ledger, parsed("a path template", PathTemplate::parse)).or(Vec::new());
+    let paths = raw.paths.try_each(ledger, path_template).or(Vec::new());
     one?;
     Some(SourceKind::Spiffe {
         trust_domain: trust_domain?,
         keys: api.map(SpiffeKeys::WorkloadApi).or(bundle.map(SpiffeKeys::BundleFile))?,
         paths: values(paths?),
     })
+}
+
+/// A template of paths, whose placeholders take no name that means something else in a rule or a token.
+fn path_template(text: &String) -> Result<PathTemplate, Said> {
+    let template = parsed("a path template", PathTemplate::parse)(text)?;
+    let taken = template.names().find(|name| TAKEN_NAMES.contains(&name.as_str())).cloned();
+    match taken {
+        None => Ok(template),
+        Some(name) => Err(Said::new(format!("{{{name}}} cannot be read from a path: the name is ours"))
+            .hint(format!("another name; taken are {}", TAKEN_NAMES.join(", ")))),
+    }
 }
 
 /// The socket's address (WAP-02, WAP-03).

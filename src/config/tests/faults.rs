@@ -377,3 +377,14 @@ fn every_spoiled_file_is_reported() {
         assert!(!report.render(true).is_empty());
     }
 }
+
+#[test]
+fn a_placeholder_takes_no_name_that_is_ours() {
+    for name in ["trust_domain", "cluster", "source", "kind", "group", "path", "everyone", "subject"] {
+        let source = format!(
+            "name: a\nspiffe: {{ trust_domain: a.example, bundle: {{ file: b }}, paths: [\"/x/{{{name}}}\"] }}"
+        );
+        let found = refused("placeholder", &with_source(&source));
+        assert!(found.len() == 1 && found[0].contains("the name is ours"), "{name}: {found:?}");
+    }
+}

@@ -84,13 +84,14 @@ fn printable(text: &str) -> String {
         .collect()
 }
 
-/// The scheme of the `Authorization` header, as it is challenged.
-pub(super) fn authorization_scheme(headers: &HeaderMap) -> Option<String> {
+/// Schemes that are challenged by name; nothing else that came in is repeated in a header.
+const SCHEMES: [&str; 6] = ["Basic", "Bearer", "Digest", "DPoP", "Negotiate", "SPIFFE"];
+
+/// The scheme of the `Authorization` header, as it is challenged (RFC 6749 §5.2).
+pub(super) fn authorization_scheme(headers: &HeaderMap) -> Option<&'static str> {
     let value = headers.get(axum::http::header::AUTHORIZATION)?;
     let scheme = value.to_str().unwrap_or_default().split(' ').next().unwrap_or_default();
-    let is_token =
-        (1..=32).contains(&scheme.len()) && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
-    Some(if is_token { scheme.to_owned() } else { "Bearer".to_owned() })
+    Some(SCHEMES.into_iter().find(|known| known.eq_ignore_ascii_case(scheme)).unwrap_or("Bearer"))
 }
 
 /// A document that verifiers may keep for a while, with its ETag; 304 when they have it.

@@ -46,17 +46,17 @@ pub(super) async fn token(
         }
         Err(Unread::Refused(refusal)) => {
             let refusal = exchange.refuse(refusal, &mut decision).await;
-            return answer::refused(&refusal, decision.reference(), challenge.as_deref());
+            return answer::refused(&refusal, decision.reference(), challenge);
         }
         // Its sender is gone or has given up: the record says that the connection dropped, and not that somebody was refused.
         Err(Unread::CutShort) => {
             let refusal = malformed("The body ended before it was whole.");
-            return answer::refused(&refusal, decision.reference(), challenge.as_deref());
+            return answer::refused(&refusal, decision.reference(), challenge);
         }
     };
     match exchange.run(request, &mut decision).await {
         Ok(issued) => answer::issued(&issued),
-        Err(refusal) => answer::refused(&refusal, decision.reference(), challenge.as_deref()),
+        Err(refusal) => answer::refused(&refusal, decision.reference(), challenge),
     }
 }
 

@@ -125,11 +125,19 @@ pub async fn serve(state_directory: &Path, state: OperatorState, drain: &Drain) 
     let listener = bind(&path)?;
     let begun = drain.clone();
     let serving = axum::serve(listener, router(state)).with_graceful_shutdown(async move { begun.begun().await });
+    let ours = inode(&path);
     drop(drain.spawn(async move {
         let _ = serving.await;
-        let _ = std::fs::remove_file(&path);
+        // A successor may have bound its own under that name already.
+        if inode(&path) == ours {
+            let _ = std::fs::remove_file(&path);
+        }
     }));
     Ok(())
+}
+
+fn inode(path: &Path) -> Option<u64> {
+    std::fs::metadata(path).ok().map(|metadata| std::os::unix::fs::MetadataExt::ino(&metadata))
 }
 
 /// Binds where nobody else can open it, takes the rights away, and only then moves it to its name.
