@@ -169,7 +169,8 @@ pub trait Clock: Send + Sync + fmt::Debug {
     /// The present moment.
     fn now(&self) -> Timestamp;
 
-    /// Completes once `now()` has reached `moment`.
+    /// Completes once `now()` has reached `moment`, or once as much time has passed as there was until `moment` at the call:
+    /// a clock that is set back must not make anybody sleep longer. So `now()` may be before `moment` afterwards.
     fn sleep_until<'a>(&'a self, moment: Timestamp) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 }
 
@@ -185,46 +186,78 @@ impl Clock for SystemClock {
     }
 
     fn sleep_until<'a>(&'a self, moment: Timestamp) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
-        // In short steps: a machine that slept wakes with a new wall clock, which a long timer would not notice.
-        const STEP: Lifetime = Lifetime::from_seconds(5);
+        let mut sleep = Sleep::until(moment, self.now());
         Box::pin(async move {
-            loop {
-                let left = moment.since(self.now());
-                if left == Lifetime::ZERO {
-                    return;
-                }
-                tokio::time::sleep(left.min(STEP).to_duration()).await;
+            while let Some(step) = sleep.next_step(self.now()) {
+                tokio::time::sleep(step.to_duration()).await;
             }
         })
     }
 }
 
-/// A clock that stands still until it is moved. Sleepers wake when it passes their moment.
+/// What is left of a sleep, by the wall clock and by the timer. The timer runs evenly, whatever happens to the wall clock.
+#[derive(Debug)]
+struct Sleep {
+    moment: Timestamp,
+    left: Lifetime,
+}
+
+impl Sleep {
+    const fn until(moment: Timestamp, now: Timestamp) -> Self {
+        Self { moment, left: moment.since(now) }
+    }
+
+    /// How long to sleep before the wall clock is looked at again; `None` when the sleep is over. Each step counts as slept.
+    fn next_step(&mut self, now: Timestamp) -> Option<Lifetime> {
+        // In short steps: a machine that slept wakes with a new wall clock, which a long timer would not notice.
+        const STEP: Lifetime = Lifetime::from_seconds(5);
+        let step = self.moment.since(now).min(self.left).min(STEP);
+        self.left = Lifetime(self.left.0 - step.0);
+        (step > Lifetime::ZERO).then_some(step)
+    }
+}
+
+/// A clock that stands still until it is moved. Sleepers wake when it passes their moment, or has been advanced by as much as
+/// they wanted to sleep.
 #[derive(Debug, Clone)]
-pub struct ManualClock(watch::Sender<Timestamp>);
+pub struct ManualClock(watch::Sender<Hands>);
+
+#[derive(Debug, Clone, Copy)]
+struct Hands {
+    now: Timestamp,
+    /// All advances together: what a timer of the machine would count.
+    passed: Timestamp,
+}
 
 impl ManualClock {
     /// A clock that stands at `start`.
     pub fn starting_at(start: Timestamp) -> Self {
-        Self(watch::Sender::new(start))
+        Self(watch::Sender::new(Hands { now: start, passed: Timestamp(0) }))
     }
 
-    /// Moves the clock forward.
+    /// Lets time pass: moves the clock forward.
     pub fn advance(&self, by: Lifetime) {
-        self.0.send_modify(|now| *now = now.plus(by));
+        self.0.send_modify(|hands| *hands = Hands { now: hands.now.plus(by), passed: hands.passed.plus(by) });
+    }
+
+    /// Sets the clock back, as an administrator or NTP sets a wall clock. No time passes: sleepers sleep on as long as they would have.
+    pub fn step_back(&self, by: Lifetime) {
+        self.0.send_modify(|hands| hands.now = hands.now.minus(by));
     }
 }
 
 impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
-        *self.0.borrow()
+        self.0.borrow().now
     }
 
     fn sleep_until<'a>(&'a self, moment: Timestamp) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
         let mut changes = self.0.subscribe();
+        let begun = *changes.borrow();
+        let enough = begun.passed.plus(moment.since(begun.now));
         Box::pin(async move {
             // The sender lives in `self`, so waiting ends only when the moment has come.
-            let _ = changes.wait_for(|now| *now >= moment).await;
+            let _ = changes.wait_for(|hands| hands.now >= moment || hands.passed >= enough).await;
         })
     }
 }
@@ -249,5 +282,35 @@ mod tests {
         let moment = Timestamp::from_seconds(1_790_000_000);
         assert_eq!(Timestamp::parse_rfc3339(&moment.to_rfc3339()), Some(moment));
         assert_eq!(Timestamp::from_millis(i64::MAX).plus(Lifetime::from_hours(1)).millis(), i64::MAX);
+    }
+
+    /// Sleeps 12 s from second 1000, with the wall clock at `looks` at each look, in seconds. Returns the steps.
+    fn steps(looks: &[i64]) -> Vec<Option<i64>> {
+        let mut sleep = Sleep::until(Timestamp::from_seconds(1012), Timestamp::from_seconds(1000));
+        let step = |now: &i64| sleep.next_step(Timestamp::from_seconds(*now)).map(Lifetime::seconds);
+        looks.iter().map(step).collect()
+    }
+
+    #[test]
+    fn a_sleep_ends_at_its_moment_or_when_its_time_has_passed() {
+        assert_eq!(steps(&[1000, 1005, 1010, 1012]), [Some(5), Some(5), Some(2), None], "an even clock");
+        assert_eq!(steps(&[1000, 1007, 1013]), [Some(5), Some(5), None], "steps that took longer");
+        assert_eq!(steps(&[1000, 5000]), [Some(5), None], "set forward");
+        let day = 86_400;
+        assert_eq!(steps(&[1000, 1005 - day, 1010 - day, 1012 - day]), [Some(5), Some(5), Some(2), None], "set back");
+        assert_eq!(steps(&[1000 - day, 1005 - day, 1010, 1012]), [Some(5), Some(5), Some(2), None], "and forth");
+        assert_eq!(steps(&[1012]), [None], "no time at all");
+    }
+
+    #[tokio::test]
+    async fn a_manual_clock_that_is_set_back_wakes_in_time() {
+        use futures_util::FutureExt;
+        let clock = ManualClock::starting_at(Timestamp::from_seconds(1_790_000_000));
+        let mut sleeper = clock.sleep_until(clock.now().plus(Lifetime::from_seconds(5)));
+        clock.step_back(Lifetime::from_hours(24));
+        clock.advance(Lifetime::from_seconds(4));
+        assert_eq!((&mut sleeper).now_or_never(), None);
+        clock.advance(Lifetime::from_seconds(1));
+        assert_eq!(sleeper.now_or_never(), Some(()));
     }
 }

@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 
 use super::ledger::Ledger;
 use super::origin::Origin;
-use super::source::{Confirmed, SourceKeys, locked};
+use super::source::{Confirmed, Last, SourceKeys, locked};
 use super::workload_api::Agent;
 use super::{SourceSettings, SourceStatus, TrustView, TrustedSource, key_file, last_good, refresh};
 use crate::clock::{Clock, Lifetime};
@@ -171,7 +171,12 @@ impl Shared {
     fn remember(&self, keys: &Arc<SourceKeys>) {
         match last_good::read(&self.directory, &keys.name, &keys.digest, self.clock.now()) {
             Ok(None) => {}
-            Ok(Some(kept)) => self.ledger.publish(keys, kept.set, Confirmed::At(kept.confirmed_at)),
+            Ok(Some(kept)) => {
+                self.ledger.publish(keys, kept.set, Confirmed::At(kept.confirmed_at));
+                if let Some(ends) = kept.ends {
+                    self.ledger.end_at(keys, ends);
+                }
+            }
             Err(why) => tracing::warn!(source = %keys.name, "the last good keys of {} are not used: {why}", keys.name),
         }
     }
@@ -179,16 +184,19 @@ impl Shared {
     /// Writes the last good keys, if they have changed or were confirmed a while ago.
     pub(super) async fn keep(self: &Arc<Self>, keys: &Arc<SourceKeys>) {
         let now = self.clock.now();
-        let Some(held) = keys.held().map(|held| held.at(now)) else { return };
+        let Some((held, ends)) = keys.held().map(|held| (held.at(now), held.ends)) else { return };
         let is_due = match &locked(&keys.written).last {
-            Some((set, at)) => set.to_document() != held.set.to_document() || now.since(*at) >= KEEP,
+            Some(Last { set, ends: ended, at }) => {
+                // A time ahead of now: the clock was set back, and what the file says is from then.
+                set.to_document() != held.set.to_document() || *ended != ends || now.since(*at) >= KEEP || *at > now
+            }
             None => true,
         };
         if !is_due || keys.cancel.is_cancelled() {
             return;
         }
         let (of, within, set) = (Arc::clone(keys), Arc::clone(self), Arc::clone(&held.set));
-        let write = move || last_good::write(&within.directory, &of.name, &of.digest, &set, held.confirmed_at);
+        let write = move || last_good::write(&within.directory, &of.name, &of.digest, &set, held.confirmed_at, ends);
         let written = match tokio::task::spawn_blocking(write).await {
             Ok(written) => written.map_err(|error| error.to_string()),
             Err(_interrupted) => Err("interrupted".to_owned()),
@@ -199,7 +207,7 @@ impl Shared {
             tracing::warn!(source = %keys.name, "the last good keys of {} cannot be written: {why}", keys.name);
         }
         // Counted from attempts: a full disk is not tried again at every poll.
-        state.last = Some((held.set, now));
+        state.last = Some(Last { set: held.set, ends, at: now });
         state.trouble = trouble;
     }
 }

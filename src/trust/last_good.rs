@@ -8,19 +8,20 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::key_file::read_bounded;
-use crate::clock::{Lifetime, Timestamp};
+use super::source::CLOCK_DIFFERENCE;
+use crate::clock::Timestamp;
 use crate::identity::SourceName;
 use crate::jose::{KeyPurpose, KeySet, parse_object};
 
 /// 500 RSA keys of 8192 bits, and room.
 const MOST_BYTES: u64 = 2 * 1024 * 1024;
-/// A clock may be set back a little between two starts; a file from further ahead was written by another clock.
-const CLOCK_DIFFERENCE: Lifetime = Lifetime::from_minutes(5);
 
 /// What a file held.
 pub(super) struct LastGood {
     pub(super) set: KeySet,
     pub(super) confirmed_at: Timestamp,
+    /// From then on everything counts as withdrawn (WAP-09).
+    pub(super) ends: Option<Timestamp>,
 }
 
 fn path_of(directory: &Path, source: &SourceName) -> PathBuf {
@@ -55,8 +56,15 @@ pub(super) fn read(
     if confirmed_at > now.plus(CLOCK_DIFFERENCE) {
         return Err(fault("it was written in the future of our clock"));
     }
+    let ends = match document.has("ends") {
+        true => {
+            let ends = document.text("ends").and_then(Timestamp::parse_rfc3339);
+            Some(ends.ok_or_else(|| fault("its end is no time"))?)
+        }
+        false => None,
+    };
     let set = KeySet::parse(&bytes, KeyPurpose::JwkSet).map_err(|error| fault(&error.to_string()))?;
-    Ok(Some(LastGood { set, confirmed_at: confirmed_at.min(now) }))
+    Ok(Some(LastGood { set, confirmed_at: confirmed_at.min(now), ends }))
 }
 
 /// Writes the file: whole or not at all, and readable by us alone.
@@ -69,15 +77,19 @@ pub(super) fn write(
     origin: &str,
     set: &KeySet,
     confirmed_at: Timestamp,
+    ends: Option<Timestamp>,
 ) -> io::Result<()> {
     let path = path_of(directory, source);
     let folder = directory.join("keys");
     fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
-    let about = serde_json::json!({
+    let mut about = serde_json::json!({
         "source": source.as_str(), "origin": origin, "confirmed_at": confirmed_at.to_rfc3339()
-    })
-    .to_string();
-    // A JWK Set with three more members (RFC 7517 §5): jq and other tools can read it.
+    });
+    if let (Some(ends), Some(about)) = (ends, about.as_object_mut()) {
+        about.insert("ends".to_owned(), ends.to_rfc3339().into());
+    }
+    let about = about.to_string();
+    // A JWK Set with a few more members (RFC 7517 §5): jq and other tools can read it.
     let keys = set.to_document();
     let text = format!("{},{}\n", keys.trim_end_matches('}'), about.trim_start_matches('{'));
     let unfinished = folder.join(format!(".{source}.json.new"));

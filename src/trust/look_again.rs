@@ -93,6 +93,11 @@ impl Gate {
         self.ended.send_replace(Ended { number: state.number, began, failed });
     }
 
+    /// Asks for one more attempt, within the interval, and does not wait for it.
+    pub(super) fn want(&self, at: Timestamp) {
+        let _number = self.join(at);
+    }
+
     pub(super) async fn look_again(&self, knows: impl Fn() -> bool, at: Timestamp, clock: &dyn Clock) -> LookAgain {
         if knows() {
             return LookAgain::Found;

@@ -13,9 +13,13 @@ use super::look_again::Gate;
 use super::origin::Origin;
 use super::status::{Collision, SourceStatus, Tally};
 use super::{LookAgain, SourceKind, SourceSettings};
-use crate::clock::{Clock, Timestamp};
+use crate::clock::{Clock, Lifetime, Timestamp};
 use crate::identity::{KeyId, SourceName};
 use crate::jose::KeySet;
+
+/// How far ahead of our clock a time that we wrote may be: a clock is corrected a little now and then. From further ahead
+/// it says nothing about how old keys are.
+pub(super) const CLOCK_DIFFERENCE: Lifetime = Lifetime::from_minutes(5);
 
 /// A configured source, as one generation sees it.
 pub struct TrustedSource {
@@ -34,6 +38,13 @@ pub struct KeysNow {
     pub confirmed_at: Timestamp,
 }
 
+impl KeysNow {
+    /// Whether they were confirmed in the future: the clock was set back since.
+    fn is_from_ahead(&self, at: Timestamp) -> bool {
+        self.confirmed_at > at.plus(CLOCK_DIFFERENCE)
+    }
+}
+
 /// Why no keys may be used. Never the caller's fault.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeysUnusable {
@@ -42,7 +53,7 @@ pub enum KeysUnusable {
         /// A sentence for the operator.
         why: String,
     },
-    /// Nobody has confirmed them for longer than `max_stale`.
+    /// Nobody has confirmed them for longer than `max_stale`, or nobody knows for how long: the clock was set back since.
     Stale {
         /// When they were last confirmed.
         confirmed_at: Timestamp,
@@ -55,12 +66,20 @@ impl TrustedSource {
     /// The keys as they may be used at `at`, without waiting.
     ///
     /// # Errors
-    /// [`KeysUnusable`] when there never were any, or they are older than `max_stale`.
+    /// [`KeysUnusable`] when there never were any, they are older than `max_stale`, or the clock was set back by more than five
+    /// minutes since they were confirmed. Then a source that can be asked is asked at once, at most once in 30 s.
     pub fn keys_at(&self, at: Timestamp) -> Result<KeysNow, KeysUnusable> {
         let Some(held) = self.keys.held() else {
             return Err(KeysUnusable::Unreachable { why: self.keys.why() });
         };
         let now = held.at(at);
+        if now.is_from_ahead(at) {
+            if let Some(gate) = &self.keys.gate {
+                gate.want(at);
+            }
+            let why = format!("the clock was set back, to {at:?}, and they have not been confirmed since");
+            return Err(KeysUnusable::Stale { confirmed_at: now.confirmed_at, why });
+        }
         if at.since(now.confirmed_at) > self.settings.max_stale {
             return Err(KeysUnusable::Stale { confirmed_at: now.confirmed_at, why: self.keys.why() });
         }
@@ -94,7 +113,10 @@ impl TrustedSource {
             keys: now.as_ref().map_or(0, |now| now.set.keys().len()),
             skipped: held.as_ref().map_or(0, |held| held.skipped),
             collisions: held.as_ref().map(|held| held.collisions.clone()).unwrap_or_default(),
-            usable_until: now.as_ref().map(|now| now.confirmed_at.plus(self.settings.max_stale)),
+            usable_until: now.as_ref().map(|now| match now.is_from_ahead(at) {
+                true => at,
+                false => now.confirmed_at.plus(self.settings.max_stale),
+            }),
             confirmed_at: now.map(|now| now.confirmed_at),
             skew_seconds: tally.skew_seconds,
             last_attempt: tally.last_attempt,
@@ -161,8 +183,15 @@ pub(super) struct SourceKeys {
 /// What stands in the file of last good keys.
 #[derive(Default)]
 pub(super) struct Written {
-    pub(super) last: Option<(Arc<KeySet>, Timestamp)>,
+    pub(super) last: Option<Last>,
     pub(super) trouble: Option<String>,
+}
+
+/// What was written last.
+pub(super) struct Last {
+    pub(super) set: Arc<KeySet>,
+    pub(super) ends: Option<Timestamp>,
+    pub(super) at: Timestamp,
 }
 
 impl SourceKeys {

@@ -135,7 +135,9 @@ impl Agent {
         };
         let opened_at = clock.now();
         let mut first = true;
-        let (mut keep_at, mut ask_at) = (opened_at.plus(KEEP), opened_at.plus(SIGN_OF_LIFE));
+        // Each is begun once and slept to its end: begun again at every message, a sleep would grow when the clock is set back.
+        let mut until_keep = clock.sleep_until(opened_at.plus(KEEP));
+        let mut until_ask = clock.sleep_until(opened_at.plus(SIGN_OF_LIFE));
         loop {
             let message = if first {
                 match tokio::time::timeout(DEADLINE, messages.next()).await {
@@ -145,12 +147,12 @@ impl Agent {
             } else {
                 tokio::select! {
                     message = messages.next() => message,
-                    () = clock.sleep_until(keep_at) => {
+                    () = &mut until_keep => {
                         self.keep().await;
-                        keep_at = clock.now().plus(KEEP);
+                        until_keep = clock.sleep_until(clock.now().plus(KEEP));
                         continue;
                     }
-                    () = clock.sleep_until(ask_at) => {
+                    () = &mut until_ask => {
                         // What it says is left to the stream, which keeps the order of messages.
                         let alive = within(async {
                             match client.fetch_jwt_bundles().await {
@@ -163,7 +165,7 @@ impl Agent {
                             backoff.reset();
                             return end;
                         }
-                        ask_at = clock.now().plus(SIGN_OF_LIFE);
+                        until_ask = clock.sleep_until(clock.now().plus(SIGN_OF_LIFE));
                         continue;
                     }
                 }

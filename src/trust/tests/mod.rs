@@ -7,6 +7,7 @@ mod fetching;
 mod files;
 mod looking_again;
 mod restart;
+mod set_back;
 mod workload_api;
 
 use std::collections::BTreeSet;

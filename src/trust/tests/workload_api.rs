@@ -162,6 +162,53 @@ async fn wap_09_a_restart_does_not_bring_withdrawn_keys_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn wap_09_a_restart_within_the_grace_does_not_lengthen_it() {
+    let mut stand = Stand::new();
+    let (api, _prod) = started(&stand).await;
+    let settings = [streamed(&stand, "prod", PROD)];
+    let known = ids(&[&active(api.domain())]);
+    let kept = |stand: &Stand| std::fs::read_to_string(stand.path("state/keys/prod.json")).unwrap_or_default();
+    until("kept", || !kept(&stand).is_empty()).await;
+    let end = stand.now().plus(Lifetime::from_seconds(60));
+    api.answer(Answer::PermissionDenied);
+    until("its end is kept", || kept(&stand).contains("\"ends\"")).await;
+    let with_end = kept(&stand);
+    api.stop().await;
+    stand.restart().await;
+    let prod = source(&stand.trust.apply(&settings), "prod");
+    assert_eq!(key_ids(&prod, end.minus(Lifetime::from_millis(1))), known);
+    assert_eq!(key_ids(&prod, end), ids(&[]));
+    stand.restart().await;
+    for spoiled in ["\"ends\":7,\"was\"", "\"ends\":\"soon\",\"was\""] {
+        stand.write("state/keys/prod.json", with_end.replace("\"ends\"", spoiled));
+        let prod = source(&stand.trust.apply(&settings), "prod");
+        assert_eq!(key_ids(&prod, stand.now()), None, "{spoiled}");
+        stand.restart().await;
+    }
+    stand.write("state/keys/prod.json", &with_end);
+    let api = agent(&stand, &pretend(PROD)).await;
+    let prod = source(&stand.trust.apply(&settings), "prod");
+    stand.trust.first_attempts().await;
+    assert_eq!(key_ids(&prod, end), ids(&[&active(api.domain())]), "registered again");
+    until("the end is gone from the file", || !kept(&stand).contains("\"ends\"")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_is_set_back_delays_no_sign_of_life() {
+    let stand = Stand::new();
+    let (api, prod) = started(&stand).await;
+    let kept = || std::fs::read_to_string(stand.path("state/keys/prod.json")).unwrap_or_default();
+    until("kept", || kept().contains("confirmed_at")).await;
+    stand.clock.step_back(Lifetime::from_hours(24));
+    assert!(key_ids(&prod, stand.now()).is_some(), "the stream is open");
+    stand.clock.advance(Lifetime::from_minutes(1));
+    until("kept again", || kept().contains(&stand.now().to_rfc3339())).await;
+    assert_eq!(api.calls(Rpc::FetchJwtBundles), 1);
+    stand.clock.advance(Lifetime::from_minutes(4));
+    until("asked", || api.calls(Rpc::FetchJwtBundles) == 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn wap_09_a_registration_that_comes_back_in_time_costs_nothing() {
     let stand = Stand::new();
     let (api, prod) = started(&stand).await;
