@@ -5,6 +5,7 @@
 mod agent_gone;
 mod answers;
 mod assault;
+mod bodies;
 mod bundles;
 mod cluster_keys;
 mod discovery;

@@ -311,19 +311,18 @@ pub fn free_address() -> SocketAddr {
 
 /// A plain client: no proxy, no redirects.
 pub fn client() -> reqwest::Client {
+    client_builder().timeout(Duration::from_secs(30)).build().unwrap()
+}
+
+/// What a plain client is built from.
+pub fn client_builder() -> reqwest::ClientBuilder {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let tls = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_root_certificates(rustls::RootCertStore::empty())
         .with_no_client_auth();
-    reqwest::Client::builder()
-        .tls_backend_preconfigured(tls)
-        .no_proxy()
-        .redirect(reqwest::redirect::Policy::none())
-        .timeout(Duration::from_secs(30))
-        .build()
-        .unwrap()
+    reqwest::Client::builder().tls_backend_preconfigured(tls).no_proxy().redirect(reqwest::redirect::Policy::none())
 }
 
 /// Reads an answer whole and keeps it for the search.

@@ -4,6 +4,7 @@
 
 mod admin;
 mod answer;
+mod body;
 mod form;
 mod jwks;
 mod metadata;
@@ -12,26 +13,48 @@ mod token;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::FromRef;
 use axum::http::{Method, StatusCode, Uri};
 use axum::response::Response;
 use axum::routing::{MethodRouter, get, post};
 
 pub use admin::{AdminState, admin_router};
 
+use self::body::Bodies;
 use crate::exchange::Exchange;
 
+/// What the public endpoints share.
+#[derive(Clone)]
+struct Public {
+    exchange: Arc<Exchange>,
+    bodies: Bodies,
+}
+
+impl FromRef<Public> for Arc<Exchange> {
+    fn from_ref(public: &Public) -> Self {
+        Self::clone(&public.exchange)
+    }
+}
+
+impl FromRef<Public> for Bodies {
+    fn from_ref(public: &Public) -> Self {
+        public.bodies.clone()
+    }
+}
+
 /// The public endpoints of one issuer. The issuer's path, if it has one, comes before each of them.
+/// Called once for a process: what is made here has the room for the bodies of all requests.
 pub fn public_router(exchange: &Arc<Exchange>) -> Router {
     let generation = exchange.generation();
     let base = generation.issuer().path();
-    let only = |methods: MethodRouter<Arc<Exchange>>| methods.fallback(method_not_allowed);
+    let only = |methods: MethodRouter<Public>| methods.fallback(method_not_allowed);
     Router::new()
         .route(&format!("{base}/token"), only(post(token::token)))
         .route(&format!("{base}/jwks"), only(get(jwks::jwks)))
         .route(&format!("/.well-known/oauth-authorization-server{base}"), only(get(metadata::metadata)))
         .route(&format!("{base}/.well-known/openid-configuration"), only(get(metadata::metadata)))
         .fallback(not_found)
-        .with_state(Arc::clone(exchange))
+        .with_state(Public { exchange: Arc::clone(exchange), bodies: Bodies::standard() })
 }
 
 async fn not_found(uri: Uri) -> Response {

@@ -10,9 +10,9 @@ use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, HeaderName};
 use axum::response::Response;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
 
 use super::answer;
+use super::body::{Bodies, Unread};
 use super::form::Form;
 use crate::credential::{CompactJws, Shown};
 use crate::exchange::{Exchange, ExchangeRequest, Grants, Transport};
@@ -20,9 +20,6 @@ use crate::identity::ScopeSet;
 use crate::policy::Ask;
 use crate::reason::{Denied, Malformed, Misshapen, Refusal, quoted};
 use crate::wire::listener::ConnectionInfo;
-
-/// A request has at most this many bytes (LIM-01): a token of 16 KiB and a proof beside it fit four times.
-const LONGEST_BODY: usize = 64 * 1024;
 
 const JWT_SPIFFE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-spiffe";
 const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
@@ -33,13 +30,14 @@ const OTHER_HEADERS: [&str; 2] = ["oauth-client-attestation", "oauth-client-atte
 
 pub(super) async fn token(
     State(exchange): State<Arc<Exchange>>,
+    State(bodies): State<Bodies>,
     Extension(connection): Extension<ConnectionInfo>,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
     let mut decision = exchange.open(Transport::Http, connection.peer.ip());
     let challenge = answer::authorization_scheme(&headers);
-    let request = match read(&headers, body).await {
+    let request = match read(&headers, body, &bodies).await {
         Ok((grant, request)) => {
             decision.of_grant(grant);
             request
@@ -54,40 +52,22 @@ pub(super) async fn token(
             return answer::refused(&refusal, decision.reference(), challenge);
         }
     };
-    match exchange.run(request, &mut decision).await {
+    // Boxed: its state is large, and a request that never arrives whole would hold memory for all of it.
+    match Box::pin(exchange.run(request, &mut decision)).await {
         Ok(issued) => answer::issued(&issued),
         Err(refusal) => answer::refused(&refusal, decision.reference(), challenge),
     }
 }
 
-/// Why there is no request.
-enum Unread {
-    Refused(Refusal),
-    /// The body ended in the middle.
-    CutShort,
-}
-
-impl From<Refusal> for Unread {
-    fn from(refusal: Refusal) -> Self {
-        Self::Refused(refusal)
-    }
-}
-
-async fn read(headers: &HeaderMap, body: Body) -> Result<(Grants, ExchangeRequest), Unread> {
+async fn read(headers: &HeaderMap, body: Body, bodies: &Bodies) -> Result<(Grants, ExchangeRequest), Unread> {
     let mut types = headers.get_all(CONTENT_TYPE).iter();
     let is_form =
         matches!((types.next(), types.next()), (Some(only), None) if is_form(only.to_str().unwrap_or_default()));
     if !is_form {
         return Err(malformed("The body is application/x-www-form-urlencoded.").into());
     }
-    let bytes = match Limited::new(body, LONGEST_BODY).collect().await {
-        Ok(collected) => collected.to_bytes(),
-        Err(error) if error.downcast_ref::<LengthLimitError>().is_some() => {
-            return Err(Refusal::malformed(Malformed::RequestTooLarge, "A request has at most 64 KiB.").into());
-        }
-        Err(_cut_short) => return Err(Unread::CutShort),
-    };
-    let form = Form::parse(&bytes)?;
+    let body = bodies.read(body).await?;
+    let form = Form::parse(body.bytes())?;
     let grant = grant_type(&form)?;
     let client = client(&form, headers)?;
     let ask = ask(&form)?;

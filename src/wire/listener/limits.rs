@@ -24,15 +24,17 @@ pub struct Limits {
     pub request: Duration,
     /// How long running requests may go on after the drain has begun. Under the 30 s after which Kubernetes kills.
     pub drain: Lifetime,
-    /// Connections open at one time; further ones wait in the system's queue. Each can make us hold 256 KiB of bodies and a few KiB for
-    /// each running request; the open-file limit of the process must be above this.
+    /// Connections open at one time; further ones wait in the system's queue. Each can make us hold buffers of its own (over HTTP/2 up
+    /// to 256 KiB that nobody has read yet), and the header fields of each running request. Bodies that are being read have one
+    /// bound for all connections together (`wire::http`). The open-file limit of the process must be above this.
     pub connections: usize,
     /// Bytes of a request's target and header fields, counted as RFC 9113 §6.5.2 does (name, value and 32 for each field) in
     /// both versions of HTTP. A credential of 8 KiB in a header fits twice.
     pub header_bytes: u32,
     /// Header fields of a request. hyper's own bound for HTTP/1, applied to both versions.
     pub header_fields: usize,
-    /// HTTP/2: requests running at one time on one connection. RFC 9113 §6.5.2 advises no fewer than 100.
+    /// HTTP/2: requests running at one time on one connection. RFC 9113 §6.5.2 advises no fewer than 100, so that answers that take
+    /// long do not wait for each other; ours take milliseconds, and each stream costs memory before anybody is verified.
     pub streams: u32,
     /// HTTP/2: streams that the client opened and reset before we took them (CVE-2023-44487); then the connection ends.
     pub pending_resets: usize,
@@ -56,7 +58,7 @@ impl Limits {
         connections: 10_000,
         header_bytes: 16 * 1024,
         header_fields: 100,
-        streams: 100,
+        streams: 32,
         pending_resets: 20,
         faulty_streams: 64,
         ping_every: Duration::from_secs(20),
