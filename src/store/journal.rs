@@ -105,7 +105,8 @@ impl Journal {
         let grants = Half::open(directory, GRANTS, &mut index)?;
         let directory = directory.to_owned();
         let shared = Arc::new(JournalReader { directory: directory.clone(), index: Mutex::new(index) });
-        let mut journal = Self { directory, segment_bytes, refusals, grants, lost: Lost::default(), shared, fold: None, _lock: lock };
+        let mut journal =
+            Self { directory, segment_bytes, refusals, grants, lost: Lost::default(), shared, fold: None, _lock: lock };
         for kept in [Kept::Refusal, Kept::Grant] {
             journal.make_room(kept, 0)?;
         }
