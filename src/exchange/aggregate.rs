@@ -121,10 +121,10 @@ impl Grants {
         self.keep_newest(fit);
         let beside = directory.join(".grants.jsonl");
         // One that a kill left behind could be open to more readers.
-        if let Err(error) = std::fs::remove_file(&beside) {
-            if error.kind() != io::ErrorKind::NotFound {
-                return Err(error);
-            }
+        if let Err(error) = std::fs::remove_file(&beside)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            return Err(error);
         }
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
         file.write_all(text.as_bytes())?;
@@ -178,7 +178,7 @@ mod tests {
         grants.write(&directory, 1 << 20).unwrap();
         assert_eq!(tallies(&Grants::read(&directory)), [one.clone(), three]);
         grants.write(&directory, 200).unwrap();
-        assert_eq!(tallies(&Grants::read(&directory)), [one.clone()], "what was used last stays");
+        assert_eq!(tallies(&Grants::read(&directory)), std::slice::from_ref(&one), "what was used last stays");
         assert_eq!(tallies(&grants), [one], "what does not fit is forgotten here too");
         let mode = std::fs::metadata(Grants::file(&directory)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
