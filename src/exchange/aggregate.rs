@@ -1,9 +1,11 @@
 //! Grants that no longer fit whole: how many, and when, for each identity, resource, scopes, rules and configuration.
 //!
-//! Forgets references, keys and tokens on purpose; never grows past its limit in bytes.
+//! Forgets references, keys and tokens on purpose; never grows past its limit in bytes, nor past its limit in kinds.
 
 use std::collections::BTreeMap;
-use std::io;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -39,6 +41,10 @@ pub struct GrantTally {
     pub last: String,
 }
 
+/// Kinds that are held, at about 500 bytes each: the ones that were used last. Some more come between two clearings.
+const KINDS: usize = 100_000;
+const MORE_KINDS: usize = KINDS / 8;
+
 /// Tallies of grants.
 #[derive(Clone, Debug, Default)]
 pub struct Grants {
@@ -70,6 +76,9 @@ impl Grants {
             }
             None => {
                 self.tallies.insert(tally.kind.clone(), tally);
+                if self.tallies.len() > KINDS + MORE_KINDS {
+                    self.keep_newest(KINDS);
+                }
             }
         }
     }
@@ -94,12 +103,12 @@ impl Grants {
         grants
     }
 
-    /// Writes the tallies, the ones that were used last first, in at most `most` bytes.
+    /// Writes the tallies, the ones that were used last first, in at most `most` bytes, and forgets the others.
     ///
     /// # Errors
     /// The disk did not take them; the file is as it was.
-    pub fn write(&self, directory: &Path, most: u64) -> io::Result<()> {
-        let mut text = String::new();
+    pub fn write(&mut self, directory: &Path, most: u64) -> io::Result<()> {
+        let (mut text, mut fit) = (String::new(), 0);
         for tally in self.tallies() {
             let line = serde_json::to_string(tally)?;
             if (text.len() + line.len() + 1) as u64 > most {
@@ -107,15 +116,41 @@ impl Grants {
             }
             text.push_str(&line);
             text.push('\n');
+            fit += 1;
         }
+        self.keep_newest(fit);
         let beside = directory.join(".grants.jsonl");
-        std::fs::write(&beside, text)?;
-        std::fs::rename(&beside, Self::file(directory))
+        // One that a kill left behind could be open to more readers.
+        if let Err(error) = std::fs::remove_file(&beside)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            return Err(error);
+        }
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        std::fs::rename(&beside, Self::file(directory))?;
+        // Its name too, before the records that it stands for are deleted.
+        File::open(directory)?.sync_all()
+    }
+
+    /// Forgets all but so many, which were used last.
+    fn keep_newest(&mut self, count: usize) {
+        if self.tallies.len() <= count {
+            return;
+        }
+        let mut tallies: Vec<GrantTally> = std::mem::take(&mut self.tallies).into_values().collect();
+        // In the order of `tallies`: it is stable, and so is this.
+        tallies.sort_by(|one, other| other.last.cmp(&one.last));
+        tallies.truncate(count);
+        self.tallies = tallies.into_iter().map(|tally| (tally.kind.clone(), tally)).collect();
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     fn grant(id: &str, time: &str) -> Vec<u8> {
@@ -143,7 +178,29 @@ mod tests {
         grants.write(&directory, 1 << 20).unwrap();
         assert_eq!(tallies(&Grants::read(&directory)), [one.clone(), three]);
         grants.write(&directory, 200).unwrap();
-        assert_eq!(tallies(&Grants::read(&directory)), [one], "what was used last stays");
+        assert_eq!(tallies(&Grants::read(&directory)), std::slice::from_ref(&one), "what was used last stays");
+        assert_eq!(tallies(&grants), [one], "what does not fit is forgotten here too");
+        let mode = std::fs::metadata(Grants::file(&directory)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
         std::fs::remove_dir_all(&directory).unwrap();
+    }
+
+    #[test]
+    fn it_holds_so_many_kinds_and_no_more() {
+        let mut grants = Grants::default();
+        for number in 0..=KINDS + MORE_KINDS {
+            let kind = GrantKind {
+                id: number.to_string(),
+                resource: String::new(),
+                scope: String::new(),
+                rules: Vec::new(),
+                generation: String::new(),
+            };
+            let time = format!("{number:09}");
+            grants.put(GrantTally { kind, count: 1, first: time.clone(), last: time });
+            assert!(grants.tallies.len() <= KINDS + MORE_KINDS);
+        }
+        assert_eq!(grants.tallies.len(), KINDS);
+        assert_eq!(grants.tallies()[0].kind.id, (KINDS + MORE_KINDS).to_string(), "the newest stay");
     }
 }

@@ -183,23 +183,24 @@ impl Decision {
 
     /// Records now and waits until the record is durable; dropping it later records nothing more.
     pub(super) async fn make_durable(&mut self) -> Result<(), NotRecorded> {
-        let record = self.finish();
-        self.recorder.durably(record.clone(), self.clock.as_ref()).await?;
+        self.finish();
+        self.recorder.durably(&self.record, self.clock.as_ref()).await?;
         self.recorded = true;
-        self.count(&record);
+        self.count();
         Ok(())
     }
 
     /// The whole record as it stands, for who asked without wanting a token. Nothing is recorded or counted.
     pub(super) fn into_record(mut self, would_allow: bool) -> Record {
         self.recorded = true;
-        let mut record = self.finish();
-        record.outcome = if would_allow { "would_allow".into() } else { "would_deny".into() };
-        record
+        self.finish();
+        self.record.outcome = if would_allow { "would_allow".into() } else { "would_deny".into() };
+        std::mem::take(&mut self.record)
     }
 
-    fn finish(&mut self) -> Record {
-        let mut record = self.record.clone();
+    /// Completes the record with what is known now. It may be called again when more is known.
+    fn finish(&mut self) {
+        let record = &mut self.record;
         record.outcome = self.outcome.as_str().into();
         record.took_ms = self.clock.now().since(self.arrived).millis();
         record.kind = self.evidence.kind.map(|kind: CredentialKind| kind.as_str().into());
@@ -209,9 +210,9 @@ impl Decision {
             thumbprint: thumbprint.to_string(),
             algorithm: self.evidence.algorithm.map_or("", |algorithm| algorithm.name()).into(),
         });
-        record.resource = self.policy.resource.clone();
-        record.rules = self.policy.rules.clone();
-        record.observed = self.policy.observed.clone();
+        record.resource.clone_from(&self.policy.resource);
+        record.rules.clone_from(&self.policy.rules);
+        record.observed.clone_from(&self.policy.observed);
         // Once verified, the identity says it all; until then what was shown is all there is.
         if record.id.is_none() && self.evidence.fingerprint.is_some() {
             let shown = |text: &Option<String>| text.as_deref().map(quoted);
@@ -222,10 +223,11 @@ impl Decision {
                 kid: shown(&self.evidence.shown_key_id),
             });
         }
-        record
     }
 
-    fn count(&self, record: &Record) {
+    /// Counts the decision. What was recorded is recorded, and gives its labels away.
+    fn count(&mut self) {
+        let record = &mut self.record;
         let reason = match (&record.reason, self.outcome) {
             (Some(reason), _) => reason.clone(),
             (None, Outcome::Allow) => "none".into(),
@@ -236,8 +238,8 @@ impl Decision {
             reason,
             transport: record.transport.clone(),
             grant: record.grant_type.clone().unwrap_or("none".into()),
-            source: record.source.clone().unwrap_or_default(),
-            resource: record.resource.clone().unwrap_or_default(),
+            source: record.source.take().unwrap_or_default(),
+            resource: record.resource.take().unwrap_or_default(),
         };
         let now = self.clock.now();
         if let Some(spans) = &self.spans {
@@ -258,8 +260,8 @@ impl Drop for Decision {
         if self.recorded {
             return;
         }
-        let record = self.finish();
-        self.count(&record);
-        self.recorder.record(record);
+        self.finish();
+        self.recorder.record(&self.record);
+        self.count();
     }
 }

@@ -85,7 +85,7 @@ impl Output {
         let mut gathered = String::with_capacity(AT_ONCE);
         let mut count = 0;
         for line in lines {
-            if gathered.len() + line.len() + 1 > AT_ONCE {
+            if gathered.len() + line.len() + 1 + usize::from(self.torn) > AT_ONCE {
                 self.flush(&mut gathered, &mut count);
             }
             gathered.push_str(line);
@@ -99,31 +99,36 @@ impl Output {
         if gathered.is_empty() {
             return;
         }
-        if self.torn {
+        let apart = self.torn;
+        if apart {
             gathered.insert(0, '\n');
         }
-        let written = self.write_whole(gathered.as_bytes());
+        let (taken, written) = self.write_whole(gathered.as_bytes());
+        let ends = gathered.bytes().take(taken).skip(usize::from(apart)).filter(|byte| *byte == b'\n').count();
         gathered.clear();
-        let lost = std::mem::take(count);
+        // JSON has no line end inside a line: each one that was taken is a whole line.
+        let lost = std::mem::take(count).saturating_sub(ends);
         if let Err(error) = written {
             (0..lost).for_each(|_| self.metrics.record_lost());
             tracing::error!(%error, lost, "decision records could not be written");
         }
     }
 
-    fn write_whole(&mut self, mut rest: &[u8]) -> io::Result<()> {
-        while !rest.is_empty() {
+    /// How many bytes the output took, and whether that is all.
+    fn write_whole(&mut self, bytes: &[u8]) -> (usize, io::Result<()>) {
+        let mut taken = 0;
+        while let Some(rest) = bytes.get(taken..).filter(|rest| !rest.is_empty()) {
             match self.output.write(rest) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(taken) => {
-                    self.torn = rest.get(..taken).is_none_or(|written| !written.ends_with(b"\n"));
-                    rest = rest.get(taken..).unwrap_or_default();
+                Ok(0) => return (taken, Err(io::ErrorKind::WriteZero.into())),
+                Ok(some) => {
+                    self.torn = rest.get(..some).is_none_or(|written| !written.ends_with(b"\n"));
+                    taken += some;
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+                Err(error) => return (taken, Err(error)),
             }
         }
-        self.output.flush()
+        (taken, self.output.flush())
     }
 }
 
@@ -195,5 +200,19 @@ kept
 "
             ));
         }
+    }
+
+    #[test]
+    fn of_lines_that_are_written_together_those_are_lost_that_were_not_taken() {
+        let calls = Calls::default();
+        let metrics = Metrics::new("00");
+        let mut output = Output { output: Box::new(calls.clone()), torn: false, metrics: metrics.clone() };
+        let lines = ["first", "second", "third"].map(str::to_owned);
+        for (taken, lost) in [(8, 2), (7, 4)] {
+            calls.0.lock().unwrap().1 = Some(taken);
+            output.write(&lines);
+            assert!(metrics.encode(&[], &[]).contains(&format!("countersign_records_lost_total {lost}\n")));
+        }
+        assert_eq!(calls.0.lock().unwrap().0.concat(), "first\nse\nfirst\n");
     }
 }

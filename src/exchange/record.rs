@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 /// A word of a closed list.
 type Word = Cow<'static, str>;
 
+/// Bytes of most lines, so that they need not be moved while they grow.
+const LINE: usize = 1008;
+
 /// One decision. Absent facts are absent from its JSON.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -174,7 +177,9 @@ impl Record {
     /// # Errors
     /// Never in practice: every part is plain text.
     pub fn to_line(&self) -> Result<String, serde_json::Error> {
-        serde_json::to_string(self)
+        let mut line = Vec::with_capacity(LINE);
+        serde_json::to_writer(&mut line, self)?;
+        String::from_utf8(line).map_err(serde::ser::Error::custom)
     }
 
     /// Whether a token left.

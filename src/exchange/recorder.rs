@@ -15,7 +15,7 @@ use super::lines::Lines;
 use super::record::Record;
 use super::writer::Writer;
 use crate::clock::{Clock, Lifetime};
-use crate::store::{Journal, JournalReader};
+use crate::store::{Journal, JournalReader, Kept};
 use crate::telemetry::Metrics;
 
 /// Records that may wait for a slow output: some seconds of a busy process, at about 1 KiB each.
@@ -61,11 +61,28 @@ pub struct Recorder {
 
 #[derive(Debug)]
 pub(super) enum Message {
-    Record(Box<Record>),
+    Record(Entry),
     /// Answered once the record is on the disk.
-    Durable(Box<Record>, oneshot::Sender<Written>),
+    Durable(Entry, oneshot::Sender<Written>),
     /// Answered once everything before it has been written.
     Finish(SyncSender<()>),
+}
+
+/// A record as it is kept and shown. It is made where the record was: to free its many strings on another thread would cost
+/// more than to write them into one.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) kept: Kept,
+    pub(super) reference: String,
+    pub(super) line: String,
+}
+
+impl Entry {
+    fn of(record: &Record) -> Result<Self, NotRecorded> {
+        let kept = if record.is_grant() { Kept::Grant } else { Kept::Refusal };
+        let line = record.to_line().map_err(|error| NotRecorded(error.to_string()))?;
+        Ok(Self { kept, reference: record.r#ref.clone(), line })
+    }
 }
 
 impl Recorder {
@@ -94,20 +111,20 @@ impl Recorder {
         self.required
     }
 
-    pub(super) fn record(&self, record: Record) {
+    pub(super) fn record(&self, record: &Record) {
         let Some(waiting) = &self.waiting else { return };
-        match waiting.try_send(Message::Record(Box::new(record))) {
-            Ok(()) => {}
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => self.metrics.record_lost(),
+        let sent = Entry::of(record).is_ok_and(|entry| waiting.try_send(Message::Record(entry)).is_ok());
+        if !sent {
+            self.metrics.record_lost();
         }
     }
 
     /// Completes when the record is on the disk. One that is given up before the writer came to it is not written.
-    pub(super) async fn durably(&self, record: Record, clock: &dyn Clock) -> Result<(), NotRecorded> {
+    pub(super) async fn durably(&self, record: &Record, clock: &dyn Clock) -> Result<(), NotRecorded> {
         let lost = |why: &str| NotRecorded(why.to_owned());
         let Some(waiting) = &self.waiting else { return Err(lost("there is no place for records")) };
         let (written, answer) = oneshot::channel();
-        match waiting.try_send(Message::Durable(Box::new(record), written)) {
+        match waiting.try_send(Message::Durable(Entry::of(record)?, written)) {
             Ok(()) => tokio::select! {
                 written = answer => written.unwrap_or_else(|_gone| Err(lost("the writer of records has ended"))),
                 () = clock.sleep_until(clock.now().plus(DURABLE)) => Err(lost("the disk did not answer in two seconds")),
@@ -198,7 +215,8 @@ mod tests {
         let (sender, stuck) = sync_channel(WAITING);
         let recorder =
             Recorder { waiting: Some(sender), lines: None, reader: None, required: true, metrics: Metrics::new("AA") };
-        let waiting = recorder.durably(Record::default(), &clock);
+        let record = Record::default();
+        let waiting = recorder.durably(&record, &clock);
         let moved = async {
             clock.advance(Lifetime::from_millis(1_999));
             tokio::task::yield_now().await;
@@ -221,14 +239,13 @@ mod tests {
         let (sender, waiting) = sync_channel(WAITING);
         let (answer, given_up) = oneshot::channel();
         drop(given_up);
-        sender
-            .send(Message::Durable(Box::new(Record { r#ref: "AAAAAAAAAAAA".into(), ..Record::default() }), answer))
-            .unwrap();
+        let record = |reference: &str| Record { r#ref: reference.into(), ..Record::default() };
+        sender.send(Message::Durable(Entry::of(&record("AAAAAAAAAAAA")).unwrap(), answer)).unwrap();
         let metrics = Metrics::new("AA");
         let writer = Writer::new(None, Some(journal), metrics.clone());
         std::thread::spawn(move || writer.run(&waiting));
         let recorder = Recorder { waiting: Some(sender), lines: None, reader: Some(reader), required: true, metrics };
-        recorder.durably(Record { r#ref: "BBBBBBBBBBBB".into(), ..Record::default() }, &clock).await.unwrap();
+        recorder.durably(&record("BBBBBBBBBBBB"), &clock).await.unwrap();
         assert!(recorder.find("AAAAAAAAAAAA").unwrap().is_none());
         assert!(recorder.find("BBBBBBBBBBBB").unwrap().is_some());
         std::fs::remove_dir_all(directory).unwrap();

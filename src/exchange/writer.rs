@@ -8,9 +8,8 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::lines::Lines;
-use super::record::Record;
-use super::recorder::{Message, NotRecorded, Written};
-use crate::store::{Journal, Kept};
+use super::recorder::{Entry, Message, NotRecorded, Written};
+use crate::store::Journal;
 use crate::telemetry::Metrics;
 
 /// How long records gather once there is one: a thread that is woken for each would cost a tenth of an exchange. A process
@@ -43,17 +42,20 @@ impl Writer {
             let mut lines = Vec::new();
             for message in std::iter::once(first).chain(waiting.try_iter().take(TOGETHER)) {
                 match message {
-                    Message::Record(record) => lines.extend(self.keep(&record).0),
+                    Message::Record(entry) => {
+                        let _ = self.keep(&entry);
+                        lines.push(entry.line);
+                    }
                     Message::Durable(_given_up, written) if written.is_closed() => {}
-                    Message::Durable(record, written) => {
-                        let (line, kept) = self.keep(&record);
-                        lines.extend(line);
-                        durable.push((kept, written));
+                    Message::Durable(entry, written) => {
+                        durable.push((self.keep(&entry), written));
+                        lines.push(entry.line);
                     }
                     Message::Finish(written) => finished.push(written),
                 }
             }
-            self.make_durable(durable);
+            let flushed = self.flush();
+            self.make_durable(durable, &flushed);
             if let Some(output) = &self.lines {
                 output.write(lines);
             }
@@ -63,37 +65,31 @@ impl Writer {
         }
     }
 
-    /// The record as a line, and whether the journal has it.
-    fn keep(&mut self, record: &Record) -> (Option<String>, Written) {
-        let line = match record.to_line() {
-            Ok(line) => line,
-            Err(error) => return (None, self.lost(&error.to_string())),
-        };
-        let kept = if record.is_grant() { Kept::Grant } else { Kept::Refusal };
-        let appended = match &mut self.journal {
-            Some(journal) => journal.append(kept, &record.r#ref, line.as_bytes()),
-            None => Ok(()),
-        };
-        let written = match appended {
-            Ok(()) => Ok(()),
-            Err(error) => self.lost(&error.to_string()),
-        };
-        (Some(line), written)
+    fn keep(&mut self, entry: &Entry) -> Written {
+        let Some(journal) = &mut self.journal else { return Ok(()) };
+        let appended = journal.append(entry.kept, &entry.reference, entry.line.as_bytes());
+        appended.map_err(|error| self.lost(1, error.to_string()))
     }
 
-    fn lost(&self, why: &str) -> Written {
-        self.metrics.record_lost();
-        tracing::error!(why, "a decision record could not be kept");
-        Err(NotRecorded(why.to_owned()))
+    /// One write for what this turn appended.
+    fn flush(&mut self) -> Written {
+        let Some(journal) = &mut self.journal else { return Ok(()) };
+        journal.flush().map_err(|lost| self.lost(lost.records, lost.to_string()))
     }
 
-    /// One sync for all of them. Without a journal nothing can be promised.
-    fn make_durable(&mut self, durable: Vec<(Written, oneshot::Sender<Written>)>) {
+    fn lost(&self, records: usize, why: String) -> NotRecorded {
+        (0..records).for_each(|_| self.metrics.record_lost());
+        tracing::error!(why, "decision records could not be kept");
+        NotRecorded(why)
+    }
+
+    /// One sync for all of them. Without a journal nothing can be promised; nor of any of them when a write of this turn failed.
+    fn make_durable(&mut self, durable: Vec<(Written, oneshot::Sender<Written>)>, flushed: &Written) {
         if durable.is_empty() {
             return;
         }
         let synced = match &mut self.journal {
-            Some(journal) => journal.sync().map_err(|error| NotRecorded(error.to_string())),
+            Some(journal) => flushed.clone().and(journal.sync().map_err(|error| NotRecorded(error.to_string()))),
             None => Err(NotRecorded("there is no journal".to_owned())),
         };
         for (written, answer) in durable {

@@ -18,6 +18,9 @@ use segment::Segment;
 /// Segments of each half: the oldest is deleted whole, so a sixteenth of the space is always on its way out.
 const SEGMENTS: u64 = 8;
 
+/// Segments of a half, however short those are that a failing disk left behind.
+const MOST_SEGMENTS: usize = 64;
+
 /// What the names of the segments begin with.
 const REFUSALS: &str = "refusals";
 const GRANTS: &str = "grants";
@@ -34,6 +37,22 @@ pub enum Kept {
     Grant,
 }
 
+/// Records that the disk did not take.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("the disk did not take {records} records: {why}")]
+pub struct LostRecords {
+    /// How many.
+    pub records: usize,
+    why: String,
+}
+
+/// What was lost since it was last told, with the first error.
+#[derive(Debug, Default)]
+struct Lost {
+    records: usize,
+    why: Option<String>,
+}
+
 /// What is done with grants before they are deleted.
 type Fold = Box<dyn FnMut(&[Vec<u8>]) + Send>;
 
@@ -43,6 +62,7 @@ pub struct Journal {
     segment_bytes: u64,
     refusals: Half,
     grants: Half,
+    lost: Lost,
     shared: Arc<JournalReader>,
     fold: Option<Fold>,
     /// Held while the journal is open: two processes on one folder would write over each other.
@@ -85,7 +105,8 @@ impl Journal {
         let grants = Half::open(directory, GRANTS, &mut index)?;
         let directory = directory.to_owned();
         let shared = Arc::new(JournalReader { directory: directory.clone(), index: Mutex::new(index) });
-        let mut journal = Self { directory, segment_bytes, refusals, grants, shared, fold: None, _lock: lock };
+        let mut journal =
+            Self { directory, segment_bytes, refusals, grants, lost: Lost::default(), shared, fold: None, _lock: lock };
         for kept in [Kept::Refusal, Kept::Grant] {
             journal.make_room(kept, 0)?;
         }
@@ -113,40 +134,57 @@ impl Journal {
         Arc::clone(&self.shared)
     }
 
-    /// Appends one record. It is found at once, and durable after [`Journal::sync`].
+    /// Appends one record. It is found after [`Journal::flush`], and durable after [`Journal::sync`].
     ///
     /// # Errors
-    /// The record is over 64 KiB, or the disk did not take it; nothing of it is found then.
+    /// The record is over 64 KiB, or there is no place for it; nothing of it is kept then.
     pub fn append(&mut self, kept: Kept, reference: &str, record: &[u8]) -> io::Result<()> {
         let bytes = segment::framed_length(record)?;
         self.make_room(kept, bytes)?;
-        let (directory, shared) = (self.directory.clone(), Arc::clone(&self.shared));
-        let segment = self.half(kept).current(&directory)?;
-        let offset = segment.append(record)?;
-        shared.locked().insert(segment.id(), segment.path(), reference, offset);
-        Ok(())
-    }
-
-    /// Makes everything that was appended durable.
-    ///
-    /// # Errors
-    /// The disk did not say so.
-    pub fn sync(&mut self) -> io::Result<()> {
-        for half in [&mut self.refusals, &mut self.grants] {
-            if let Some(segment) = half.segments.last_mut() {
-                segment.sync()?;
-            }
+        let hash = self.shared.locked().hash(reference);
+        let half = Self::half_of(&mut self.refusals, &mut self.grants, kept);
+        let segment = half.segments.last_mut().ok_or_else(|| io::Error::other("there is no segment"))?;
+        if segment.gather(hash, record)? {
+            self.lost.write(segment, &self.shared);
         }
         Ok(())
     }
 
+    /// Writes what was appended: it is found from now on.
+    ///
+    /// # Errors
+    /// Records that the disk did not take since the last call, and nothing of them is found.
+    pub fn flush(&mut self) -> Result<(), LostRecords> {
+        for half in [&mut self.refusals, &mut self.grants] {
+            if let Some(segment) = half.segments.last_mut() {
+                self.lost.write(segment, &self.shared);
+            }
+        }
+        match std::mem::take(&mut self.lost) {
+            Lost { records: 0, .. } => Ok(()),
+            Lost { records, why } => Err(LostRecords { records, why: why.unwrap_or_default() }),
+        }
+    }
+
+    /// Makes everything that was written durable, in every segment that a record was written to since the last call.
+    ///
+    /// # Errors
+    /// The disk did not say so.
+    pub fn sync(&mut self) -> io::Result<()> {
+        let segments = self.refusals.segments.iter_mut().chain(&mut self.grants.segments);
+        // Each is asked, also when one before it failed: none may be left for a later call to vouch for.
+        segments.map(Segment::sync).fold(Ok(()), io::Result::and)
+    }
+
     /// Begins a new segment when the record does not fit into the last one, and deletes the oldest ones over the limit.
     fn make_room(&mut self, kept: Kept, bytes: u64) -> io::Result<()> {
-        let (directory, limit) = (self.directory.clone(), self.segment_bytes);
-        let shared = Arc::clone(&self.shared);
+        let limit = self.segment_bytes;
         let half = Self::half_of(&mut self.refusals, &mut self.grants, kept);
-        if half.segments.last().is_none_or(|segment| segment.length() + bytes > limit) {
-            half.begin(&directory)?;
+        if half.segments.last().is_none_or(|segment| segment.is_sealed() || segment.length() + bytes > limit) {
+            if let Some(full) = half.segments.last_mut() {
+                self.lost.write(full, &self.shared);
+            }
+            half.begin(&self.directory)?;
         }
         // The last segment counts as full, so that filling it never needs a deletion.
         let total = |half: &Half| half.segments.iter().rev().skip(1).map(Segment::length).sum::<u64>() + limit;
@@ -155,19 +193,15 @@ impl Journal {
             Kept::Refusal => limit * SEGMENTS,
             Kept::Grant => limit * (SEGMENTS - 1),
         };
-        while half.segments.len() > 1 && total(half) > most {
+        while half.segments.len() > 1 && (total(half) > most || half.segments.len() > MOST_SEGMENTS) {
             let oldest = half.segments.remove(0);
-            shared.locked().forget(oldest.id());
+            self.shared.locked().forget(oldest.id());
             if let (Kept::Grant, Some(fold)) = (kept, &mut self.fold) {
                 fold(&segment::read_all(oldest.path())?);
             }
             oldest.delete()?;
         }
         Ok(())
-    }
-
-    const fn half(&mut self, kept: Kept) -> &mut Half {
-        Self::half_of(&mut self.refusals, &mut self.grants, kept)
     }
 
     const fn half_of<'a>(refusals: &'a mut Half, grants: &'a mut Half, kept: Kept) -> &'a mut Half {
@@ -238,29 +272,44 @@ impl Half {
         numbers.sort_unstable();
         let mut segments = Vec::new();
         for number in &numbers {
-            let mut add = |id: &str, path: &Path, reference: &str, offset| index.insert(id, path, reference, offset);
+            let mut add = |id: &str, path: &Path, reference: &str, offset| {
+                let hash = index.hash(reference);
+                index.insert(id, path, &[(hash, offset)]);
+            };
             segments.push(Segment::open(directory, prefix, *number, &mut add)?);
         }
         Ok(Self { prefix, segments, next: numbers.last().map_or(1, |last| last + 1) })
     }
 
     fn begin(&mut self, directory: &Path) -> io::Result<()> {
-        self.segments.push(Segment::create(directory, self.prefix, self.next)?);
+        let number = self.next;
+        // Also when it fails: a number is never tried again.
         self.next += 1;
+        self.segments.push(Segment::create(directory, self.prefix, number)?);
         Ok(())
-    }
-
-    fn current(&mut self, directory: &Path) -> io::Result<&mut Segment> {
-        if self.segments.is_empty() {
-            self.begin(directory)?;
-        }
-        self.segments.last_mut().ok_or_else(|| io::Error::other("there is no segment"))
     }
 }
 
+impl Lost {
+    /// Has a segment write what it gathered.
+    fn write(&mut self, segment: &mut Segment, shared: &JournalReader) {
+        let found = |id: &str, path: &Path, places: &[(u64, u64)]| shared.locked().insert(id, path, places);
+        if let Err((records, error)) = segment.write(found) {
+            self.records += records;
+            self.why.get_or_insert_with(|| error.to_string());
+        }
+    }
+}
+
+/// Makes the folder, and the name of a new one durable.
 fn make_private(directory: &Path) -> io::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)
+    if directory.is_dir() {
+        return Ok(());
+    }
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+    let parent = directory.parent().filter(|parent| !parent.as_os_str().is_empty());
+    segment::sync_directory(parent.unwrap_or_else(|| Path::new(".")))
 }
 
 fn contains(record: &[u8], reference: &[u8]) -> bool {

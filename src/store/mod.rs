@@ -5,5 +5,5 @@
 mod journal;
 mod settings;
 
-pub use journal::{Journal, JournalReader, Kept};
+pub use journal::{Journal, JournalReader, Kept, LostRecords};
 pub use settings::{SMALLEST_JOURNAL, StateSettings};

@@ -21,12 +21,17 @@ struct Places {
 }
 
 impl Index {
-    pub(super) fn insert(&mut self, segment: &str, path: &Path, reference: &str, offset: u64) {
-        let hash = self.hasher.hash_one(reference);
+    /// What a reference is kept under.
+    pub(super) fn hash(&self, reference: &str) -> u64 {
+        self.hasher.hash_one(reference)
+    }
+
+    /// Hashes of references with their offsets, in the order of the segment.
+    pub(super) fn insert(&mut self, segment: &str, path: &Path, records: &[(u64, u64)]) {
         match self.segments.get_mut(segment) {
-            Some(places) => places.records.push((hash, offset)),
+            Some(places) => places.records.extend_from_slice(records),
             None => {
-                let places = Places { path: path.to_owned(), records: vec![(hash, offset)] };
+                let places = Places { path: path.to_owned(), records: records.to_vec() };
                 self.segments.insert(segment.to_owned(), places);
             }
         }
@@ -37,7 +42,7 @@ impl Index {
     }
 
     pub(super) fn places(&self, reference: &str) -> Vec<(PathBuf, u64)> {
-        let hash = self.hasher.hash_one(reference);
+        let hash = self.hash(reference);
         let of = |places: &Places| -> Vec<(PathBuf, u64)> {
             let found = places.records.iter().filter(|(other, _)| *other == hash);
             found.map(|(_, offset)| (places.path.clone(), *offset)).collect()

@@ -1,6 +1,7 @@
 //! One file of records, each behind its length and checksum.
 //!
-//! Reading stops at the first record that is not whole: what comes after it was never acknowledged.
+//! Reading stops at the first record that is not whole: what comes after it was never acknowledged. So nothing more is written
+//! behind bytes of which the disk did not say that they are there.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -15,13 +16,30 @@ pub(super) const LONGEST_RECORD: u64 = 64 * 1024;
 /// Length and the first eight bytes of the SHA-256.
 const FRAME: u64 = 4 + 8;
 
+/// Gathered bytes that are written before the turn ends.
+const GATHERED: usize = 256 * 1024;
+
 /// A segment.
 #[derive(Debug)]
 pub(super) struct Segment {
     id: String,
     path: PathBuf,
     file: File,
-    length: u64,
+    /// Bytes of whole records in the file.
+    written: u64,
+    /// Records that the file gets with the next write.
+    gathered: Gathered,
+    /// The file has bytes that no sync was asked for.
+    unsynced: bool,
+    /// The disk failed here: further records go to another segment.
+    sealed: bool,
+}
+
+/// Framed records in a row, and the hash of the reference and the place of each.
+#[derive(Debug, Default)]
+struct Gathered {
+    bytes: Vec<u8>,
+    places: Vec<(u64, u64)>,
 }
 
 /// The number in a segment's name, if it is one of that prefix.
@@ -51,7 +69,11 @@ impl Segment {
         let id = format!("{prefix}-{number:010}.log");
         let path = directory.join(&id);
         let file = OpenOptions::new().read(true).append(true).create_new(true).mode(0o600).open(&path)?;
-        Ok(Self { id, path, file, length: 0 })
+        if let Err(error) = sync_directory(directory) {
+            let _ = std::fs::remove_file(&path);
+            return Err(error);
+        }
+        Ok(Self::of(id, path, file, 0))
     }
 
     /// Opens a segment of an earlier run and tells `found` of every whole record; the rest is cut off.
@@ -77,8 +99,12 @@ impl Segment {
             tracing::warn!(segment = id, "a torn record was cut off");
             file.set_len(length)?;
         }
-        file.seek(SeekFrom::End(0))?;
-        Ok(Self { id, path, file, length })
+        Ok(Self::of(id, path, file, length))
+    }
+
+    const fn of(id: String, path: PathBuf, file: File, written: u64) -> Self {
+        let gathered = Gathered { bytes: Vec::new(), places: Vec::new() };
+        Self { id, path, file, written, gathered, unsynced: false, sealed: false }
     }
 
     pub(super) fn id(&self) -> &str {
@@ -89,30 +115,94 @@ impl Segment {
         &self.path
     }
 
+    /// With what is gathered.
     pub(super) const fn length(&self) -> u64 {
-        self.length
+        self.written + self.gathered.bytes.len() as u64
     }
 
-    /// Appends a record and names its place. A record that the disk took half of is cut off again.
-    pub(super) fn append(&mut self, record: &[u8]) -> io::Result<u64> {
-        let offset = self.length;
+    pub(super) const fn is_sealed(&self) -> bool {
+        self.sealed
+    }
+
+    #[cfg(test)]
+    pub(super) const fn is_unsynced(&self) -> bool {
+        self.unsynced
+    }
+
+    /// From now on the disk is full.
+    #[cfg(test)]
+    pub(super) fn fill_disk(&mut self) -> io::Result<()> {
+        self.file = OpenOptions::new().append(true).open("/dev/full")?;
+        Ok(())
+    }
+
+    /// Gathers a record for the next write; `hash` is of its reference. Whether it is time for that write.
+    pub(super) fn gather(&mut self, hash: u64, record: &[u8]) -> io::Result<bool> {
         let length = u32::try_from(record.len()).map_err(io::Error::other)?;
-        let framed = [&length.to_le_bytes()[..], &checksum(record), record].concat();
-        if let Err(error) = self.file.write_all(&framed) {
-            self.file.set_len(offset)?;
-            return Err(error);
-        }
-        self.length += framed.len() as u64;
-        Ok(offset)
+        let offset = self.length();
+        let bytes = &mut self.gathered.bytes;
+        bytes.extend_from_slice(&length.to_le_bytes());
+        bytes.extend_from_slice(&checksum(record));
+        bytes.extend_from_slice(record);
+        self.gathered.places.push((hash, offset));
+        Ok(self.gathered.bytes.len() >= GATHERED)
     }
 
-    pub(super) fn sync(&self) -> io::Result<()> {
-        self.file.sync_data()
+    /// Writes what is gathered and tells `found` of its places. What the disk took a part of is cut off again.
+    ///
+    /// # Errors
+    /// How many records are lost, and why.
+    pub(super) fn write(&mut self, found: impl FnOnce(&str, &Path, &[(u64, u64)])) -> Result<(), (usize, io::Error)> {
+        if self.gathered.bytes.is_empty() {
+            return Ok(());
+        }
+        let written = self.file.write_all(&self.gathered.bytes);
+        let outcome = match written {
+            Ok(()) => {
+                self.written = self.length();
+                self.unsynced = true;
+                found(&self.id, &self.path, &self.gathered.places);
+                Ok(())
+            }
+            Err(error) => {
+                self.cut();
+                Err((self.gathered.places.len(), error))
+            }
+        };
+        self.gathered.bytes.clear();
+        self.gathered.places.clear();
+        outcome
+    }
+
+    /// Back to the last whole record; if the disk refuses that too, nothing more is written behind it.
+    fn cut(&mut self) {
+        if self.file.set_len(self.written).is_err() {
+            self.sealed = true;
+            self.written = self.file.metadata().map_or_else(|_unknown| self.length(), |metadata| metadata.len());
+        }
+    }
+
+    /// Makes what was written durable.
+    ///
+    /// # Errors
+    /// The disk did not say so. It says that once: nothing more is written here, so that no later sync vouches for these bytes.
+    pub(super) fn sync(&mut self) -> io::Result<()> {
+        if !std::mem::take(&mut self.unsynced) {
+            return Ok(());
+        }
+        let synced = self.file.sync_data();
+        self.sealed |= synced.is_err();
+        synced
     }
 
     pub(super) fn delete(self) -> io::Result<()> {
         std::fs::remove_file(&self.path)
     }
+}
+
+/// Makes the names in a folder durable.
+pub(super) fn sync_directory(directory: &Path) -> io::Result<()> {
+    File::open(directory)?.sync_all()
 }
 
 /// The record at a place.

@@ -22,6 +22,17 @@ impl Drop for Folder {
     }
 }
 
+/// Appends and flushes.
+fn put(journal: &mut Journal, kept: Kept, reference: &str) {
+    journal.append(kept, reference, &record(reference)).unwrap();
+    journal.flush().unwrap();
+}
+
+fn unsynced(journal: &Journal) -> usize {
+    let segments = journal.refusals.segments.iter().chain(&journal.grants.segments);
+    segments.filter(|segment| segment.is_unsynced()).count()
+}
+
 fn record(reference: &str) -> Vec<u8> {
     format!(r#"{{"ref":"{reference}","note":"{}"}}"#, "x".repeat(900)).into_bytes()
 }
@@ -32,7 +43,7 @@ fn records_are_found_by_reference_also_after_a_restart() {
     let mut journal = Journal::open(&folder.0, 4 << 20).unwrap();
     for number in 0..500 {
         let kept = if number % 2 == 0 { Kept::Refusal } else { Kept::Grant };
-        journal.append(kept, &format!("R{number:011}"), &record(&format!("R{number:011}"))).unwrap();
+        put(&mut journal, kept, &format!("R{number:011}"));
     }
     let check = |journal: &Journal| {
         let reader = journal.reader();
@@ -51,9 +62,9 @@ fn the_limit_is_exact_and_grants_never_push_refusals_out() {
     let folder = Folder::new("limit");
     let limit = SMALLEST_LIMIT;
     let mut journal = Journal::open(&folder.0, limit).unwrap();
-    journal.append(Kept::Refusal, "REFUSED", &record("REFUSED")).unwrap();
+    put(&mut journal, Kept::Refusal, "REFUSED");
     for number in 0..5000 {
-        journal.append(Kept::Grant, &format!("G{number}"), &record(&format!("G{number}"))).unwrap();
+        put(&mut journal, Kept::Grant, &format!("G{number}"));
         assert!(folder.bytes() <= limit, "{} > {limit}", folder.bytes());
     }
     let reader = journal.reader();
@@ -61,7 +72,7 @@ fn the_limit_is_exact_and_grants_never_push_refusals_out() {
     assert!(reader.find("G4999").unwrap().is_some());
     assert!(reader.find("G0").unwrap().is_none());
     for number in 0..5000 {
-        journal.append(Kept::Refusal, &format!("D{number}"), &record(&format!("D{number}"))).unwrap();
+        put(&mut journal, Kept::Refusal, &format!("D{number}"));
         assert!(folder.bytes() <= limit);
     }
     let before = reader.count();
@@ -77,8 +88,8 @@ fn grants_that_make_room_are_seen_once_more() {
     let see = Arc::clone(&seen);
     journal.fold_grants(move |records| see.lock().unwrap().extend_from_slice(records));
     for number in 0..3000 {
-        journal.append(Kept::Grant, &format!("G{number}"), &record(&format!("G{number}"))).unwrap();
-        journal.append(Kept::Refusal, &format!("D{number}"), &record(&format!("D{number}"))).unwrap();
+        put(&mut journal, Kept::Grant, &format!("G{number}"));
+        put(&mut journal, Kept::Refusal, &format!("D{number}"));
     }
     let mut all = seen.lock().unwrap().clone();
     assert!(!all.is_empty());
@@ -93,7 +104,7 @@ fn a_torn_last_record_is_passed_over_and_writing_goes_on() {
     let folder = Folder::new("torn");
     let mut journal = Journal::open(&folder.0, 4 << 20).unwrap();
     for reference in ["A", "B"] {
-        journal.append(Kept::Refusal, reference, &record(reference)).unwrap();
+        put(&mut journal, Kept::Refusal, reference);
     }
     drop(journal);
     let path = folder.0.join("refusals-0000000001.log");
@@ -103,7 +114,7 @@ fn a_torn_last_record_is_passed_over_and_writing_goes_on() {
         let mut journal = Journal::open(&folder.0, 4 << 20).unwrap();
         assert!(journal.reader().find("A").unwrap().is_some());
         assert!(journal.reader().find("B").unwrap().is_none());
-        journal.append(Kept::Refusal, "B", &record("B")).unwrap();
+        put(&mut journal, Kept::Refusal, "B");
         assert!(journal.reader().find("B").unwrap().is_some());
     }
     // A flipped byte is found by its checksum.
@@ -120,4 +131,55 @@ fn a_record_that_is_too_long_is_refused() {
     let mut journal = Journal::open(&folder.0, 4 << 20).unwrap();
     assert!(journal.append(Kept::Refusal, "L", &vec![b'x'; 64 * 1024]).is_err());
     assert_eq!(journal.reader().count(), 0);
+}
+
+#[test]
+fn aud_01_a_sync_is_of_every_segment_that_was_written_to() {
+    let folder = Folder::new("sync");
+    let mut journal = Journal::open(&folder.0, SMALLEST_LIMIT).unwrap();
+    for number in 0..200 {
+        for kept in [Kept::Refusal, Kept::Grant] {
+            journal.append(kept, &format!("S{number}"), &record(&format!("S{number}"))).unwrap();
+        }
+    }
+    journal.flush().unwrap();
+    assert!(journal.refusals.segments.len() > 2, "the records of one turn fill several segments");
+    assert_eq!(unsynced(&journal), journal.refusals.segments.len() + journal.grants.segments.len());
+    journal.sync().unwrap();
+    assert_eq!(unsynced(&journal), 0);
+    put(&mut journal, Kept::Grant, "T");
+    assert_eq!(unsynced(&journal), 1);
+}
+
+#[test]
+fn a_record_is_found_when_it_was_written_and_not_before() {
+    let folder = Folder::new("flush");
+    let mut journal = Journal::open(&folder.0, 4 << 20).unwrap();
+    for reference in ["A", "B", "C"] {
+        journal.append(Kept::Refusal, reference, &record(reference)).unwrap();
+        assert_eq!((journal.reader().count(), journal.reader().find(reference).unwrap()), (0, None));
+    }
+    journal.flush().unwrap();
+    for reference in ["A", "B", "C"] {
+        assert_eq!(journal.reader().find(reference).unwrap(), Some(record(reference)));
+    }
+}
+
+#[test]
+fn what_a_full_disk_does_not_take_is_told_once_and_nothing_is_written_behind_it() {
+    let folder = Folder::new("full");
+    let mut journal = Journal::open(&folder.0, 4 << 20).unwrap();
+    put(&mut journal, Kept::Refusal, "A");
+    journal.refusals.segments.last_mut().unwrap().fill_disk().unwrap();
+    for reference in ["B", "C"] {
+        journal.append(Kept::Refusal, reference, &record(reference)).unwrap();
+    }
+    journal.append(Kept::Grant, "D", &record("D")).unwrap();
+    assert_eq!(journal.flush().unwrap_err().records, 2);
+    journal.flush().unwrap();
+    let before = journal.refusals.segments.len();
+    put(&mut journal, Kept::Refusal, "E");
+    assert_eq!(journal.refusals.segments.len(), before + 1);
+    let found = |reference: &str| journal.reader().find(reference).unwrap().is_some();
+    assert_eq!(["A", "B", "C", "D", "E"].map(found), [true, false, false, true, true]);
 }
