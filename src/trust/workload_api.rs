@@ -101,10 +101,11 @@ impl Agent {
             };
             let stopped = matches!(end, End::Refused(_));
             self.down(end);
-            self.keep().await;
+            // From now, not from when the files are written: a slow disk does not delay the next attempt.
             let wait = backoff.after_failure(&*self.shared.entropy);
             let next = (!stopped).then(|| self.shared.clock.now().plus(wait));
             self.sources().iter().for_each(|source| source.plan(next));
+            self.keep().await;
             tokio::select! {
                 () = self.cancel.cancelled() => break,
                 () = self.again.notified() => {}

@@ -71,7 +71,7 @@ async fn wap_09_what_was_denied_stays_withdrawn_after_a_restart() {
     let mut stage = Stage::standard().await;
     all_kept(&stage).await;
     stage.world.agent().answer(Answer::PermissionDenied);
-    within(10, "the refusal is noticed", || status(&stage, "prod").last_error.is_some()).await;
+    within(10, "the end of the grace is on disk", || kept(&stage, "prod").contains("\"ends\"")).await;
     stage.advance(Lifetime::from_seconds(61)).await;
     within(10, "the withdrawal is on disk", || kept(&stage, "prod").contains("\"keys\":[]")).await;
     everything_is_down(&stage).await;
