@@ -65,7 +65,9 @@ async fn limits_change_with_a_reload() {
 #[tokio::test(flavor = "multi_thread")]
 async fn tok_29_a_full_process_says_so_at_once_and_recovers() {
     let stage = limited("{ in_flight: 4 }").await;
-    // Requests with an unknown key id wait for their source, which hangs: they hold the places.
+    // Requests with an unknown key id wait for their source, which hangs: they hold the places. A first attempt that still ran would
+    // count as the one in 30 s.
+    eventually("every source has its keys", || stage.app.trust().status().iter().all(|source| source.keys > 0)).await;
     stage.cluster("eu1").behave_everywhere(Behaviour::Hang);
     stage.advance(Lifetime::from_seconds(31)).await;
     let unknown = stage.pod_forge("eu1").header("kid", "a-new-key").sign().unwrap().token();
