@@ -123,6 +123,18 @@ pub enum Unavailable {
     Overloaded,
 }
 
+/// Which token of a request a reason is about: the same reasons, other words on the wire (CA-14, TX-03).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum About {
+    /// The credential that authenticates the caller, or the request as a whole.
+    #[default]
+    Caller,
+    /// A subject or actor token of a token exchange.
+    Subject,
+    /// The assertion of an assertion grant.
+    Assertion,
+}
+
 /// The reason of a refusal, sorted by what may be said about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Reason {

@@ -281,6 +281,7 @@ mod tests {
             max_life: Lifetime::from_hours(24),
             max_stale: Lifetime::from_hours(24),
             leeway: Lifetime::from_seconds(30),
+            reuse: crate::trust::Reuse::Allowed,
             algorithms: BTreeSet::new(),
             identity: None,
             shares_identities_with: BTreeSet::new(),

@@ -6,28 +6,34 @@ mod compact_jws;
 
 pub use compact_jws::{CompactJws, NotCompact};
 
+use std::sync::Arc;
+
 /// A credential as it was declared.
 #[derive(Debug)]
 pub enum Shown {
     /// Declared as a JWT-SVID (`jwt-spiffe`).
     JwtSvid(CompactJws),
-    /// Declared as a JWT of a federated platform (`jwt-bearer`): a Kubernetes service-account token.
+    /// Declared as a JWT of a federated platform (`jwt-bearer`): a Kubernetes service-account token, a token of another OIDC issuer.
     Federated(CompactJws),
+    /// The certificates of the connection, because nothing else was shown (design §4).
+    X509Svid(Arc<PeerChain>),
 }
 
-impl Shown {
-    /// The JWS inside.
-    pub const fn jws(&self) -> &CompactJws {
-        match self {
-            Self::JwtSvid(jws) | Self::Federated(jws) => jws,
-        }
-    }
+/// A token of somebody for whom the caller acts, by what its sender says that it is.
+#[derive(Debug)]
+pub enum ShownSubject {
+    /// `urn:ietf:params:oauth:token-type:access_token`: a token of ours, and of nobody else (RFC 8693 §3).
+    AccessToken(CompactJws),
+    /// `urn:ietf:params:oauth:token-type:jwt`: a JWT-SVID, a Kubernetes token, a token of an OIDC issuer or of a person.
+    Jwt(CompactJws),
+    /// The assertion of an assertion grant (RFC 7523 §2.1): the same, and it may be addressed to the token endpoint too.
+    Assertion(CompactJws),
 }
 
-/// A proof of possession beside a credential (DPoP, RFC 9449). No door reads one yet.
+/// A proof of possession beside a credential (DPoP, RFC 9449), with what it must speak of.
 #[derive(Debug)]
 pub struct Proof(pub CompactJws);
 
-/// The certificates that the connection's client proved to hold, leaf first, in DER. No door asks for one yet.
-#[derive(Debug)]
+/// The certificates that the connection's client proved to hold, leaf first, in DER. Nobody has judged the chain.
+#[derive(Debug, PartialEq, Eq)]
 pub struct PeerChain(pub Vec<Vec<u8>>);

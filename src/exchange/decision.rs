@@ -21,6 +21,8 @@ use crate::verify::Evidence;
 pub enum Transport {
     /// The token endpoint.
     Http,
+    /// The gRPC service.
+    Grpc,
     /// The operator socket, which decides and grants nothing.
     Operator,
 }
@@ -30,6 +32,7 @@ impl Transport {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Http => "http",
+            Self::Grpc => "grpc",
             Self::Operator => "operator",
         }
     }
@@ -152,8 +155,9 @@ impl Decision {
             id: identity.credential.id.clone(),
             issued: identity.credential.issued_at.map(Timestamp::to_rfc3339),
             expires: identity.credential.expires_at.to_rfc3339(),
-            assurance: match identity.assurance {
+            assurance: match &identity.assurance {
                 Assurance::Bearer => "bearer".into(),
+                Assurance::Bound(confirmation) => confirmation.member().into(),
             },
         });
     }

@@ -3,6 +3,7 @@
 //! Verify, decide, mint, record: nothing here knows HTTP, and no door has rules of its own.
 
 mod aggregate;
+mod binding;
 mod decision;
 mod explain;
 mod gcra;
@@ -14,6 +15,7 @@ mod recorder;
 mod reference;
 mod request;
 mod settings;
+mod subject;
 mod writer;
 
 pub use aggregate::{GrantKind, GrantTally, Grants as KeptGrants};
@@ -36,7 +38,7 @@ use crate::credential::Shown;
 use crate::identity::ScopeSet;
 use crate::issue::{AccessToken, Issuer};
 use crate::policy::{Ask, Grant};
-use crate::reason::{Malformed, Refusal, Unavailable};
+use crate::reason::{Refusal, Unavailable};
 use crate::telemetry::{Metrics, Spans};
 use crate::verify::{Parties, Verifier};
 use limits::{Limits, Place};
@@ -164,7 +166,7 @@ impl Exchange {
         let at = self.clock.now();
         let mut decision = self.open(Transport::Operator, IpAddr::V4(Ipv4Addr::LOCALHOST));
         decision.uses(generation.id());
-        let request = ExchangeRequest { client, subject: None, actor: None, proof: None, peer: None, ask };
+        let request = ExchangeRequest::of_client(client, ask);
         let outcome = self.decide(&generation, request, at, None, &mut decision).await;
         match &outcome {
             Ok(_) => {}
@@ -216,10 +218,6 @@ impl Exchange {
         place: Option<&mut Place<'_>>,
         decision: &mut Decision,
     ) -> Result<Grant, Refusal> {
-        if request.subject.is_some() || request.actor.is_some() || request.proof.is_some() || request.peer.is_some() {
-            let sentence = "Only client_credentials with a client assertion is served.";
-            return Err(Refusal::malformed(Malformed::GrantUnsupported, sentence));
-        }
         decision.asks(&request.ask);
         let verifier = Verifier {
             trust: generation.trust(),
@@ -232,7 +230,9 @@ impl Exchange {
         if let Some(place) = place {
             place.is_of(&client.identity().id, generation.limits().per_identity, at)?;
         }
-        let parties = Parties { client, actor: None, subject: None, binding: None };
+        let binding = binding::proven(&request)?;
+        let subject = subject::verified(&request)?;
+        let parties = Parties { client, actor: None, subject, binding };
         let grant = generation.policy().evaluate(&parties, &request.ask, decision.policy())?;
         decision.decided(&grant);
         Ok(grant)

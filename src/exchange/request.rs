@@ -2,27 +2,36 @@
 //!
 //! Parsed and bounded; nothing in it is believed.
 
-use crate::credential::{PeerChain, Proof, Shown};
+use std::sync::Arc;
+
+use crate::credential::{PeerChain, Proof, Shown, ShownSubject};
 use crate::policy::Ask;
 
-/// One request for a token. The first doors fill `client` and `ask`.
+/// One request for a token.
 #[derive(Debug)]
 pub struct ExchangeRequest {
     /// The credential that authenticates the caller.
     pub client: Shown,
     /// The token of somebody for whom the caller acts.
-    pub subject: Option<Shown>,
-    /// The token of who acts, if it is not the caller.
-    pub actor: Option<Shown>,
+    pub subject: Option<ShownSubject>,
+    /// The token of who acts. It must name the caller (TX-12).
+    pub actor: Option<ShownSubject>,
     /// A proof of possession.
     pub proof: Option<Proof>,
     /// What the connection's client proved to hold.
-    pub peer: Option<PeerChain>,
+    pub peer: Option<Arc<PeerChain>>,
     /// What is wanted.
     pub ask: Ask,
 }
 
-/// A grant type that is served. Metadata lists exactly these.
+impl ExchangeRequest {
+    /// A request for a token of one's own, without a proof of possession.
+    pub const fn of_client(client: Shown, ask: Ask) -> Self {
+        Self { client, subject: None, actor: None, proof: None, peer: None, ask }
+    }
+}
+
+/// A grant type. Metadata lists those that a generation serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Grants {
     /// `client_credentials` (RFC 6749 §4.4).

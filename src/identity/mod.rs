@@ -14,4 +14,6 @@ pub use name::{AttributeName, GroupName, KeyId, NameError, ResourceName, SourceN
 pub use scope::{Scope, ScopeError, ScopeSet};
 pub use spiffe_id::{SpiffeId, SpiffeIdError, TrustDomain};
 pub use template::{IdentityTemplate, PathTemplate, TemplateError};
-pub use workload::{Assurance, Attributes, CredentialFacts, CredentialKind, VerifiedSubject, WorkloadIdentity};
+pub use workload::{
+    Assurance, Attributes, Confirmation, CredentialFacts, CredentialKind, VerifiedSubject, WorkloadIdentity,
+};

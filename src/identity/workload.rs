@@ -13,8 +13,12 @@ use crate::clock::Timestamp;
 pub enum CredentialKind {
     /// A JWT-SVID.
     JwtSvid,
+    /// An X.509-SVID, shown in the handshake of the connection.
+    X509Svid,
     /// A Kubernetes service-account token.
     Kubernetes,
+    /// A token of another OIDC issuer: a CI system, a cloud.
+    Oidc,
 }
 
 impl CredentialKind {
@@ -22,8 +26,15 @@ impl CredentialKind {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::JwtSvid => "jwt_svid",
+            Self::X509Svid => "x509_svid",
             Self::Kubernetes => "kubernetes",
+            Self::Oidc => "oidc",
         }
+    }
+
+    /// The kind with that word.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::JwtSvid, Self::X509Svid, Self::Kubernetes, Self::Oidc].into_iter().find(|kind| kind.as_str() == name)
     }
 }
 
@@ -34,10 +45,38 @@ impl fmt::Display for CredentialKind {
 }
 
 /// How strongly the caller was proven on this request. It never rises on the way (NOR-06).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Assurance {
     /// Whoever holds the credential is the caller.
     Bearer,
+    /// The caller proved on this request to hold that key.
+    Bound(Confirmation),
+}
+
+/// A key that somebody proved to hold: the member of `cnf` in a token that is bound to it (RFC 7800 §3.1).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Confirmation {
+    /// `x5t#S256`: SHA-256 of the DER certificate in base64url without padding (RFC 8705 §3.1).
+    Certificate(String),
+    /// `jkt`: RFC 7638 SHA-256 thumbprint of the public key of a DPoP proof (RFC 9449 §6.1).
+    Key(String),
+}
+
+impl Confirmation {
+    /// The name of its member in `cnf`.
+    pub const fn member(&self) -> &'static str {
+        match self {
+            Self::Certificate(_) => "x5t#S256",
+            Self::Key(_) => "jkt",
+        }
+    }
+
+    /// The value of that member.
+    pub fn value(&self) -> &str {
+        match self {
+            Self::Certificate(value) | Self::Key(value) => value,
+        }
+    }
 }
 
 /// Facts about the caller from verified claims: few, short, and only those that the kind of source can have.

@@ -11,7 +11,7 @@ use super::{KeyRing, RingKey};
 use crate::clock::{Lifetime, Timestamp};
 use crate::credential::CompactJws;
 use crate::entropy::Entropy;
-use crate::identity::IssuerUrl;
+use crate::identity::{Confirmation, IssuerUrl};
 use crate::jose::{Sealed, parse_object};
 use crate::policy::Grant;
 use crate::reason::{Refusal, Unavailable};
@@ -131,6 +131,9 @@ fn claims(
     set("scope", grant.scopes().to_string().into());
     set("source", client.source.as_str().into());
     set("kind", client.kind.as_str().into());
+    if let Some(confirmation) = grant.confirmation() {
+        set("cnf", serde_json::json!({ (confirmation.member()): confirmation.value() }));
+    }
     for name in ["cluster", "namespace", "service_account"] {
         if let Some(value) = client.attributes.named(name) {
             set(name, value.into());
@@ -150,6 +153,10 @@ fn distrust(text: &str, issuer: &IssuerUrl, grant: &Grant, ends: Timestamp, at: 
     says("aud", grant.audience().as_str())?;
     says("client_id", grant.client_id())?;
     says("scope", &grant.scopes().to_string())?;
+    let bound = sealed.object("cnf").and_then(|cnf| cnf.text(grant.confirmation()?.member()));
+    if bound != grant.confirmation().map(Confirmation::value) || sealed.has("cnf") != bound.is_some() {
+        return Err(fault("cnf"));
+    }
     let Some(crate::jose::Value::Number(exp)) = sealed.get("exp") else { return Err(fault("exp")) };
     let exp = crate::jose::numeric_date(exp).ok_or_else(|| fault("exp"))?;
     if exp > ends || exp <= at { Err(fault("exp")) } else { Ok(()) }

@@ -200,6 +200,7 @@ fn compile_rule(
         alias: settings.alias.clone(),
         default: settings.default,
         lifetime: settings.lifetime,
+        require: settings.require,
     })
 }
 

@@ -5,10 +5,11 @@
 use std::sync::Arc;
 
 use super::rule::{Difference, Resource, Rule};
-use super::settings::Mode;
+use super::settings::{Mode, Require};
 use super::{Ask, Grant, Policy};
 use crate::identity::{Audience, Scope, ScopeSet, WorkloadIdentity};
 use crate::reason::{Denied, Malformed, Refusal, Unaccepted, any_of, quoted};
+use crate::trust::Reuse;
 use crate::verify::Parties;
 
 /// What the policy looked at, for the decision record.
@@ -31,7 +32,8 @@ impl Policy {
         if parties.actor.is_some() || parties.subject.is_some() {
             return Err(Refusal::denied(Denied::DelegationDenied, "Acting for somebody else is not served here.", ""));
         }
-        self.decide(parties.client.identity(), ask, trace)
+        let grant = self.decide(parties.client.identity(), ask, trace)?;
+        bind(grant, parties)
     }
 
     pub(super) fn decide(
@@ -62,6 +64,8 @@ impl Policy {
         let scopes = granted_scopes(&granting, ask, &resource)?;
         let lifetimes = granting.iter().filter_map(|rule| rule.lifetime);
         Ok(Grant {
+            binding: None,
+            require: granting.iter().map(|rule| rule.require).fold(resource.settings.require, std::cmp::Ord::max),
             client: caller.clone(),
             client_id: client_id(caller, ask, &granting),
             lifetime: lifetimes.fold(resource.settings.lifetime, std::cmp::Ord::min),
@@ -216,6 +220,21 @@ fn check_client_id<'a>(
     Err(Refusal::unaccepted(Unaccepted::ClientIdMismatch, sentence, note)
         .comparing(quoted(sent), quoted(caller.id.as_str()))
         .mended_by("leave client_id out, or give the rule that alias"))
+}
+
+/// Binds the token where the caller asked for it, or where resource, rule or source want it (DPO-12). A certificate that merely
+/// is there binds nothing.
+fn bind(grant: Grant, parties: &Parties) -> Result<Grant, Refusal> {
+    let wanted = grant.require == Require::Bound || parties.client.reuse() == Reuse::Bound;
+    let binding = parties.binding.clone().filter(|binding| wanted || binding.is_asked_for());
+    if wanted && binding.is_none() {
+        let sentence = format!(
+            "Tokens for {} are bound to a key of yours: send a DPoP proof, or connect with your X.509-SVID.",
+            grant.resource()
+        );
+        return Err(Refusal::denied(Denied::BindingRequired, sentence, ""));
+    }
+    Ok(Grant { binding, ..grant })
 }
 
 /// All that the rules grant together, or what was asked of it; nothing is dropped silently (TOK-17).

@@ -6,10 +6,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::rule::Resource;
-use super::settings::TokenType;
+use super::settings::{Require, TokenType};
 use crate::clock::{Lifetime, Timestamp};
-use crate::identity::{Audience, ResourceName, ScopeSet, WorkloadIdentity};
+use crate::identity::{Audience, Confirmation, ResourceName, ScopeSet, WorkloadIdentity};
 use crate::jose::Algorithm;
+use crate::verify::Binding;
 
 /// What policy allows one caller, on one request.
 #[derive(Debug)]
@@ -20,6 +21,8 @@ pub struct Grant {
     pub(super) scopes: ScopeSet,
     pub(super) lifetime: Lifetime,
     pub(super) rules: Vec<Arc<str>>,
+    pub(super) require: Require,
+    pub(super) binding: Option<Binding>,
 }
 
 impl Grant {
@@ -68,9 +71,15 @@ impl Grant {
         self.lifetime
     }
 
-    /// The end of the credential, which no token outlives.
-    pub const fn not_after(&self) -> Timestamp {
-        self.client.credential.expires_at
+    /// The end of what the token rests on, which it does not outlive: the credential, and the certificate that it is bound to.
+    pub fn not_after(&self) -> Timestamp {
+        let ends = self.client.credential.expires_at;
+        self.binding.as_ref().and_then(|binding| binding.ends).map_or(ends, |end| end.min(ends))
+    }
+
+    /// The key that the token is bound to: `cnf`.
+    pub fn confirmation(&self) -> Option<&Confirmation> {
+        self.binding.as_ref().map(|binding| &binding.confirmation)
     }
 
     /// The rules that granted it.

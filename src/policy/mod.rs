@@ -17,7 +17,8 @@ pub use evaluate::PolicyTrace;
 pub use grant::Grant;
 pub use pattern::{PathPattern, PatternError};
 pub use settings::{
-    Expectation, FromSettings, Mode, ResourceSettings, RuleSettings, TestCaller, TestSettings, TokenType,
+    Expectation, FromSettings, Mode, OnBehalfOf, Require, ResourceSettings, RuleSettings, TestCaller, TestSettings,
+    TokenType,
 };
 
 use std::collections::BTreeMap;

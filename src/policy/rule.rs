@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::pattern::PathPattern;
-use super::settings::{Mode, ResourceSettings};
+use super::settings::{Mode, Require, ResourceSettings};
 use crate::clock::Lifetime;
 use crate::identity::{AttributeName, ScopeSet, SourceName, WorkloadIdentity};
 use crate::reason::any_of;
@@ -31,6 +31,7 @@ pub(super) struct Rule {
     pub(super) alias: Option<String>,
     pub(super) default: bool,
     pub(super) lifetime: Option<Lifetime>,
+    pub(super) require: Require,
 }
 
 impl Rule {

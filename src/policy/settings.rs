@@ -28,6 +28,33 @@ pub struct ResourceSettings {
     pub typ: TokenType,
     /// Further claims of its tokens. Registered names are refused at load.
     pub claims: BTreeMap<String, serde_json::Value>,
+    /// What its tokens must be bound to.
+    pub require: Require,
+    /// The workload that serves it: who may introspect its tokens, and exchange them onward.
+    pub served_by: Option<FromSettings>,
+}
+
+/// What tokens must be bound to. Of several the greatest counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Require {
+    /// Nothing: whoever holds the token may use it.
+    #[default]
+    Nothing,
+    /// A key that the caller proved to hold: a DPoP proof or the connection's certificate.
+    Bound,
+}
+
+/// For whom a rule lets its callers act.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OnBehalfOf {
+    /// Names of sources, of groups of sources and of issuers of people, whose subjects these are.
+    pub subjects: Vec<String>,
+    /// The longest chain of actors in a token, the caller included.
+    pub depth: usize,
+    /// A narrower bound for the scopes than the rule's own.
+    pub scopes: Option<ScopeSet>,
+    /// The token names the subject alone: no `act` says who acts (TX-18).
+    pub impersonate: bool,
 }
 
 /// The header `typ` of an access token.
@@ -68,6 +95,10 @@ pub struct RuleSettings {
     pub default: bool,
     /// A shorter life than the resource's.
     pub lifetime: Option<Lifetime>,
+    /// What tokens of this rule must be bound to.
+    pub require: Require,
+    /// Whom its callers may act for. A rule with it grants nothing to those who act for themselves, and one without it nothing to others.
+    pub on_behalf_of: Option<OnBehalfOf>,
 }
 
 /// Whether a rule grants.

@@ -36,6 +36,7 @@ fn source(name: &str) -> SourceSettings {
         max_life: day,
         max_stale: day,
         leeway: Lifetime::from_seconds(30),
+        reuse: crate::trust::Reuse::Allowed,
         algorithms: Algorithm::ALL.into_iter().collect(),
         identity: None,
         shares_identities_with: BTreeSet::new(),
@@ -52,6 +53,8 @@ fn resource(name: &str) -> ResourceSettings {
         algorithm: Algorithm::ES256,
         typ: TokenType::AccessToken,
         claims: BTreeMap::new(),
+        require: Require::Nothing,
+        served_by: None,
     }
 }
 
@@ -70,6 +73,8 @@ fn rule(name: &str, path: &str, scopes: &str) -> RuleSettings {
         alias: None,
         default: false,
         lifetime: None,
+        require: Require::Nothing,
+        on_behalf_of: None,
     }
 }
 

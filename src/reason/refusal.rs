@@ -2,7 +2,7 @@
 //!
 //! Never carries token material, and no family says more to the caller than it may.
 
-use super::{Denied, Malformed, Misshapen, Reason, Unaccepted, Unavailable, Unverified};
+use super::{About, Denied, Malformed, Misshapen, Reason, Unaccepted, Unavailable, Unverified};
 use crate::clock::Lifetime;
 
 /// The one sentence for everything that was not verified.
@@ -28,6 +28,7 @@ pub struct Refusal(Box<Told>);
 #[derive(Clone, Debug)]
 struct Told {
     reason: Reason,
+    about: About,
     to_caller: String,
     to_operator: String,
     retry_after: Option<Lifetime>,
@@ -95,7 +96,27 @@ impl Refusal {
         retry_after: Option<Lifetime>,
     ) -> Self {
         let (to_caller, to_operator) = (cut(to_caller.into()), cut(to_operator.into()));
-        Self(Box::new(Told { reason, to_caller, to_operator, retry_after, comparison: None, remedy: None }))
+        Self(Box::new(Told {
+            reason,
+            about: About::Caller,
+            to_caller,
+            to_operator,
+            retry_after,
+            comparison: None,
+            remedy: None,
+        }))
+    }
+
+    /// Says which token of the request it is about.
+    #[must_use]
+    pub fn about(mut self, about: About) -> Self {
+        self.0.about = about;
+        self
+    }
+
+    /// Which token of the request it is about.
+    pub const fn is_about(&self) -> About {
+        self.0.about
     }
 
     /// Adds what was found and what would have been right, for the operator.

@@ -22,7 +22,7 @@ mod workload_svid;
 pub use engine::Trust;
 pub use key_file::check_key_files;
 pub use look_again::LookAgain;
-pub use settings::{Endpoint, KubernetesKeys, SourceKind, SourceSettings, SpiffeKeys, check};
+pub use settings::{Endpoint, KubernetesKeys, Reuse, SourceKind, SourceSettings, SpiffeKeys, check};
 pub use source::{KeysNow, KeysUnusable, TrustedSource};
 pub use status::{Collision, SourceStatus};
 pub use view::TrustView;

@@ -31,12 +31,26 @@ pub struct SourceSettings {
     pub max_stale: Lifetime,
     /// Tolerance for `nbf` and `iat`, never for `exp`.
     pub leeway: Lifetime,
+    /// How often one credential may be shown.
+    pub reuse: Reuse,
     /// The algorithms that are taken.
     pub algorithms: BTreeSet<Algorithm>,
     /// How a SPIFFE ID is made for callers without one of their own; `None` for SPIFFE sources.
     pub identity: Option<IdentityTemplate>,
     /// Sources that may produce the same identities on purpose.
     pub shares_identities_with: BTreeSet<SourceName>,
+}
+
+/// How often one credential may be shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reuse {
+    /// As often as its owner likes until it ends: SPIRE agents hand out cached SVIDs, and pods read their file again.
+    #[default]
+    Allowed,
+    /// Once, for a token that was granted: a denial burns nothing (design §9.7).
+    Once,
+    /// As often as its owner likes, and always with a proof of the key that was proven when it was first shown.
+    Bound,
 }
 
 /// What kind of authority a source is.

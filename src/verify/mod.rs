@@ -15,20 +15,28 @@ pub use evidence::Evidence;
 pub use parties::{Binding, Parties, Subject};
 
 use crate::clock::Timestamp;
-use crate::credential::Shown;
-use crate::identity::{CredentialFacts, IssuerUrl, KeyId, TrustDomain, WorkloadIdentity};
+use crate::credential::{CompactJws, Shown};
+use crate::identity::{CredentialFacts, CredentialKind, IssuerUrl, KeyId, TrustDomain, WorkloadIdentity};
 use crate::jose::{Header, HeaderFault, UnverifiedClaims, VerifiedClaims};
 use crate::reason::{Misshapen, Refusal, Unaccepted, Unverified, quoted};
-use crate::trust::TrustView;
+use crate::trust::{Reuse, TrustView};
 
 /// A caller whose credential was verified on this request, at one moment. It is no proof for any other request.
 #[derive(Clone, Debug)]
-pub struct VerifiedIdentity(WorkloadIdentity);
+pub struct VerifiedIdentity {
+    identity: WorkloadIdentity,
+    reuse: Reuse,
+}
 
 impl VerifiedIdentity {
     /// Who it is.
     pub const fn identity(&self) -> &WorkloadIdentity {
-        &self.0
+        &self.identity
+    }
+
+    /// How often its source lets one credential be shown. Whether it was shown before is the store's to say.
+    pub const fn reuse(&self) -> Reuse {
+        self.reuse
     }
 }
 
@@ -54,36 +62,67 @@ impl Verifier<'_> {
     /// # Errors
     /// The first check that does not hold.
     pub async fn verify(&self, shown: &Shown, evidence: &mut Evidence) -> Result<VerifiedIdentity, Refusal> {
-        let jws = shown.jws();
+        match shown {
+            Shown::JwtSvid(jws) => self.jwt(jws, Declared::Svid, evidence).await,
+            Shown::Federated(jws) => self.jwt(jws, Declared::Federated, evidence).await,
+            Shown::X509Svid(_) => {
+                let note = "a certificate was shown; no source has X.509 authorities";
+                Err(Refusal::unverified(Unverified::SourceUnknown, note))
+            }
+        }
+    }
+
+    async fn jwt(
+        &self,
+        jws: &CompactJws,
+        declared: Declared,
+        evidence: &mut Evidence,
+    ) -> Result<VerifiedIdentity, Refusal> {
+        evidence.kind = Some(declared.kind());
         evidence.fingerprint = Some(jws.fingerprint());
         let header = Header::read(jws).map_err(refuse_header)?;
         evidence.shown_key_id = header.key_id.as_ref().map(KeyId::to_string);
         let claims = UnverifiedClaims::read(jws).map_err(|fault| {
-            Refusal::misshapen(
-                Misshapen::CredentialMalformed,
-                NOT_A_JWT,
-                format!("the claims are not a JSON object: {fault}"),
-            )
+            let note = format!("the claims are not a JSON object: {fault}");
+            Refusal::misshapen(Misshapen::CredentialMalformed, NOT_A_JWT, note)
         })?;
         evidence.shown_issuer = claims.unverified_issuer().map(str::to_owned);
         evidence.shown_subject = claims.unverified_subject().map(str::to_owned);
-        let identity = match shown {
-            Shown::JwtSvid(_) => {
-                evidence.kind = Some(crate::identity::CredentialKind::JwtSvid);
-                refuse_other_types(&header, &["JWT", "JOSE"])?;
-                let sources = jwt_svid::route(self.trust, &claims)?;
-                let opened = find_key::open_with(sources, jws, &header, claims, self.at, evidence).await?;
-                jwt_svid::accept(self, &opened, evidence)?
-            }
-            Shown::Federated(_) => {
-                evidence.kind = Some(crate::identity::CredentialKind::Kubernetes);
-                refuse_other_types(&header, &["JWT", "client-authentication+jwt"])?;
-                let sources = kubernetes::route(self.trust, &claims)?;
-                let opened = find_key::open_with(sources, jws, &header, claims, self.at, evidence).await?;
-                kubernetes::accept(self, &opened, evidence)?
-            }
+        refuse_other_types(&header, declared.types())?;
+        let sources = match declared {
+            Declared::Svid => jwt_svid::route(self.trust, &claims)?,
+            Declared::Federated => kubernetes::route(self.trust, &claims)?,
         };
-        Ok(VerifiedIdentity(identity))
+        let opened = find_key::open_with(sources, jws, &header, claims, self.at, evidence).await?;
+        let identity = match declared {
+            Declared::Svid => jwt_svid::accept(self, &opened, evidence)?,
+            Declared::Federated => kubernetes::accept(self, &opened, evidence)?,
+        };
+        Ok(VerifiedIdentity { identity, reuse: opened.source.settings.reuse })
+    }
+}
+
+/// What a JWT was declared as.
+#[derive(Clone, Copy)]
+enum Declared {
+    Svid,
+    Federated,
+}
+
+impl Declared {
+    /// For the record, until its source is known.
+    const fn kind(self) -> CredentialKind {
+        match self {
+            Self::Svid => CredentialKind::JwtSvid,
+            Self::Federated => CredentialKind::Kubernetes,
+        }
+    }
+
+    const fn types(self) -> &'static [&'static str] {
+        match self {
+            Self::Svid => &["JWT", "JOSE"],
+            Self::Federated => &["JWT", "client-authentication+jwt"],
+        }
     }
 }
 

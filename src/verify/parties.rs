@@ -1,7 +1,7 @@
 //! Everybody who takes part in a request, verified.
 
 use crate::clock::Timestamp;
-use crate::identity::{ScopeSet, VerifiedSubject, WorkloadIdentity};
+use crate::identity::{Confirmation, ScopeSet, SpiffeId, VerifiedSubject};
 
 use super::VerifiedIdentity;
 
@@ -23,14 +23,27 @@ pub struct Parties {
 pub struct Subject {
     /// Who.
     pub who: VerifiedSubject,
-    /// Who acted for it before, newest first.
-    pub acted_by: Vec<WorkloadIdentity>,
+    /// Who acted for it before, newest first: SPIFFE IDs of earlier callers.
+    pub acted_by: Vec<SpiffeId>,
     /// The scopes of its token; `None` when it had none of ours.
     pub scopes: Option<ScopeSet>,
     /// When its token ends.
     pub ends: Timestamp,
 }
 
-/// A proof of possession. No door takes one yet, so there is no value of this type.
-#[derive(Clone, Copy, Debug)]
-pub enum Binding {}
+/// A key that the client proved to hold on this request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Binding {
+    /// The key.
+    pub confirmation: Confirmation,
+    /// When it ends: a certificate's `notAfter`, which no token bound to it outlives (MTL-09).
+    pub ends: Option<Timestamp>,
+}
+
+impl Binding {
+    /// Whether the caller asked for a bound token by what it sent. A certificate is there on every connection of a mesh, and asks
+    /// for nothing; a DPoP proof does (RFC 9449 §5).
+    pub const fn is_asked_for(&self) -> bool {
+        matches!(self.confirmation, Confirmation::Key(_))
+    }
+}

@@ -8,5 +8,5 @@ pub mod operator;
 mod render;
 mod settings;
 
-pub use render::{Rendered, render};
+pub use render::{Rendered, render, render_about};
 pub use settings::{AdminSettings, ListenSettings, TlsFiles};

@@ -2,7 +2,7 @@
 //!
 //! One exhaustive match: a new reason does not compile until it has its row. Decides nothing else about an answer.
 
-use crate::reason::{Denied, Malformed, Misshapen, Reason, Unaccepted, Unavailable, Unverified};
+use crate::reason::{About, Denied, Malformed, Misshapen, Reason, Unaccepted, Unavailable, Unverified};
 
 /// How a reason looks in OAuth over HTTP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +15,20 @@ pub struct Rendered {
 
 const fn row(error: &'static str, status: u16) -> Rendered {
     Rendered { error, status }
+}
+
+/// The row of a reason, for the token of the request that it is about: what is wrong with a subject token is `invalid_request`
+/// (TX-03), what is wrong with an assertion `invalid_grant` (CA-14).
+pub const fn render_about(reason: Reason, about: About) -> Rendered {
+    match (about, reason) {
+        (About::Subject, Reason::Misshapen(_) | Reason::Unverified(_) | Reason::Unaccepted(_)) => {
+            row("invalid_request", 400)
+        }
+        (About::Assertion, Reason::Misshapen(_) | Reason::Unverified(_) | Reason::Unaccepted(_)) => {
+            row("invalid_grant", 400)
+        }
+        _ => render(reason),
+    }
 }
 
 /// The row of a reason.

@@ -15,7 +15,7 @@ use crate::config::place::PlaceId;
 use crate::config::raw::{self, List, Resource, Signature};
 use crate::identity::{Audience, ResourceName};
 use crate::jose::Algorithm;
-use crate::policy::{ResourceSettings, TokenType};
+use crate::policy::{Require, ResourceSettings, TokenType};
 use crate::reason::quoted;
 
 /// The life of a resource's tokens, unless set.
@@ -98,6 +98,8 @@ fn resource(desk: Desk<'_>, raw: &Resource, at: PlaceId) -> Option<ResourceSetti
         algorithm: algorithm?,
         typ: typ?,
         claims: claims?,
+        require: Require::Nothing,
+        served_by: None,
     })
 }
 

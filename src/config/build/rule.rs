@@ -9,7 +9,7 @@ use crate::config::ledger::Said;
 use crate::config::place::PlaceId;
 use crate::config::raw::{self, From, FromValue, List, Only, Rule, To};
 use crate::identity::{GroupName, ResourceName, ScopeSet, SourceName};
-use crate::policy::{FromSettings, Mode, RuleSettings};
+use crate::policy::{FromSettings, Mode, Require, RuleSettings};
 use crate::reason::quoted;
 
 /// Builds the rules of one file; `only` bounds what they may grant.
@@ -36,6 +36,8 @@ fn rule(desk: Desk<'_>, raw: &Rule, at: PlaceId, only: Option<&[String]>) -> Opt
         alias: alias?,
         default: default?,
         lifetime: lifetime?,
+        require: Require::Nothing,
+        on_behalf_of: None,
     })
 }
 

@@ -16,7 +16,7 @@ use crate::config::raw::{ApiServer, Bundle, Keys, Kubernetes, List, Liveness, Re
 use crate::identity::{GroupName, IdentityTemplate, PathTemplate, SourceName, TrustDomain};
 use crate::jose::Algorithm;
 use crate::reason::quoted;
-use crate::trust::{Endpoint, KubernetesKeys, SourceKind, SourceSettings, SpiffeKeys};
+use crate::trust::{self, Endpoint, KubernetesKeys, SourceKind, SourceSettings, SpiffeKeys};
 
 /// `max_age`, `max_life` and `max_stale`, unless set.
 const DAY: Lifetime = Lifetime::from_hours(24);
@@ -63,13 +63,12 @@ fn source(desk: Desk<'_>, raw: &Source, at: PlaceId) -> Option<SourceSettings> {
     let max_life = desk.lifetime(&raw.max_life).or(DAY);
     let max_stale = desk.lifetime(&raw.max_stale).or(DAY);
     let leeway = raw.leeway.try_map(ledger, leeway).or(LEEWAY);
-    let reuse = raw.reuse.try_map(ledger, |Reuse::Allowed| Ok(())).or(());
+    let reuse = raw.reuse.try_map(ledger, |Reuse::Allowed| Ok(trust::Reuse::Allowed)).or(trust::Reuse::Allowed);
     let algorithms =
         set(desk, "algorithm", &raw.algorithms, |text| algorithm(text)).or(Algorithm::ALL.into_iter().collect());
     let identity = raw.identity.try_map(ledger, parsed("an identity template", IdentityTemplate::parse)).optional();
     let shares = set(desk, "source", &raw.shares_identities_with, parsed("a source name", SourceName::parse));
     let shares_identities_with = shares.or(BTreeSet::new());
-    reuse?;
     Some(SourceSettings {
         name: name?,
         groups: groups?,
@@ -79,6 +78,7 @@ fn source(desk: Desk<'_>, raw: &Source, at: PlaceId) -> Option<SourceSettings> {
         max_life: max_life?,
         max_stale: max_stale?,
         leeway: leeway?,
+        reuse: reuse?,
         algorithms: algorithms?,
         identity: identity?,
         shares_identities_with: shares_identities_with?,

@@ -122,6 +122,7 @@ fn settings(name: &str, kind: SourceKind) -> SourceSettings {
         max_life: Lifetime::from_hours(24),
         max_stale: Lifetime::from_hours(24),
         leeway: Lifetime::from_seconds(30),
+        reuse: crate::trust::Reuse::Allowed,
         algorithms: Algorithm::ALL.into_iter().collect(),
         identity: None,
         shares_identities_with: BTreeSet::new(),

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::exchange::{ErrorRef, Issued};
 use crate::reason::{Reason, Refusal};
-use crate::wire::render;
+use crate::wire::render_about;
 
 /// A JSON answer that no cache keeps (TOK-12).
 pub(super) fn no_store(status: StatusCode, body: &serde_json::Value) -> Response {
@@ -45,7 +45,7 @@ pub(super) fn issued(issued: &Issued) -> Response {
 /// A refusal (RFC 6749 §5.2), with its reference. `challenge` is the scheme of an `Authorization` header that was sent:
 /// `invalid_client` is then 401 with that scheme's challenge, and in no other case.
 pub(super) fn refused(refusal: &Refusal, reference: &ErrorRef, challenge: Option<&str>) -> Response {
-    let rendered = render(refusal.reason());
+    let rendered = render_about(refusal.reason(), refusal.is_about());
     let body = json!({
         "error": rendered.error,
         "error_description": format!("{} ref {reference}", printable(refusal.to_caller())),

@@ -71,7 +71,7 @@ async fn read(headers: &HeaderMap, body: Body, bodies: &Bodies) -> Result<(Grant
     let grant = grant_type(&form)?;
     let client = client(&form, headers)?;
     let ask = ask(&form)?;
-    Ok((grant, ExchangeRequest { client, subject: None, actor: None, proof: None, peer: None, ask }))
+    Ok((grant, ExchangeRequest::of_client(client, ask)))
 }
 
 /// The form's media type, with no charset or UTF-8 (TOK-02).
