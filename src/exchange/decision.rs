@@ -6,7 +6,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::record::{AskedRecord, CredentialRecord, KeyRecord, Record, ShownRecord, TokenRecord};
+use super::record::{AskedRecord, CredentialRecord, KeyRecord, Record, RevocationRecord, ShownRecord, TokenRecord};
 use super::{ErrorRef, GenerationId, NotRecorded, Recorder};
 use crate::clock::{Clock, Timestamp};
 use crate::identity::{Assurance, CredentialKind, WorkloadIdentity};
@@ -171,6 +171,13 @@ impl Decision {
         let (client_id, aud, scope) = self.granted.take().unwrap_or_default();
         let expires = token.expires_at.to_rfc3339();
         self.record.token = Some(TokenRecord { jti: token.id.clone(), client_id, aud, scope, expires });
+    }
+
+    /// Something was revoked, or a revocation lifted.
+    pub(super) fn revoked(&mut self, revocation: RevocationRecord) {
+        self.outcome = Outcome::Allow;
+        self.record.grant_type = Some("revocation".into());
+        self.record.revocation = Some(revocation);
     }
 
     pub(super) fn refused(&mut self, refusal: &Refusal) {
