@@ -376,7 +376,7 @@ fn generation(configuration: &Configuration, trust: &Arc<Trust>) -> anyhow::Resu
         GenerationId::from_hash(&configuration.hash),
         configuration.issuer.clone(),
         configuration.identity_domain.clone(),
-        trust.apply(&configuration.sources),
+        trust.apply(&configuration.authorities()),
         policy,
         configuration.limits,
     ))

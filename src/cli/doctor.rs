@@ -14,7 +14,7 @@ use crate::clock::SystemClock;
 use crate::config::{self, Configuration};
 use crate::entropy::SystemEntropy;
 use crate::identity::TrustDomain;
-use crate::trust::{KubernetesKeys, SourceKind, SourceSettings, SourceStatus, SpiffeKeys, Trust};
+use crate::trust::{IssuerKeys, SourceKind, SourceSettings, SourceStatus, SpiffeKeys, Trust};
 
 /// How long sources are waited for: one whole attempt.
 const PATIENCE: Duration = Duration::from_secs(12);
@@ -100,7 +100,7 @@ async fn ask_sources(configuration: &Configuration) -> anyhow::Result<Vec<Source
     let folder = std::env::temp_dir().join(format!("countersign-doctor-{}", std::process::id()));
     let cancel = CancellationToken::new();
     let trust = Trust::new(folder.clone(), Arc::new(SystemClock), Arc::new(SystemEntropy), cancel.clone());
-    let view = trust.apply(&configuration.sources);
+    let view = trust.apply(&configuration.authorities());
     let _ = tokio::time::timeout(PATIENCE, trust.first_attempts()).await;
     let status = trust.status();
     drop(view);
@@ -169,12 +169,14 @@ fn origin(settings: &SourceSettings) -> String {
     match &settings.kind {
         SourceKind::Spiffe { keys: SpiffeKeys::WorkloadApi(endpoint), .. } => format!("the Workload API at {endpoint}"),
         SourceKind::Spiffe { keys: SpiffeKeys::BundleFile(file), .. } => format!("the bundle {}", file.display()),
-        SourceKind::Kubernetes { keys: KubernetesKeys::File(file), .. } => format!("the file {}", file.display()),
-        SourceKind::Kubernetes {
-            keys:
-                KubernetesKeys::Url(endpoint) | KubernetesKeys::Discovery(endpoint) | KubernetesKeys::ApiServer(endpoint),
-            ..
-        } => endpoint.url.to_string(),
+        SourceKind::Kubernetes { keys, .. } | SourceKind::Oidc { keys, .. } | SourceKind::People { keys, .. } => {
+            match keys {
+                IssuerKeys::File(file) => format!("the file {}", file.display()),
+                IssuerKeys::Url(endpoint) | IssuerKeys::Discovery(endpoint) | IssuerKeys::ApiServer(endpoint) => {
+                    endpoint.url.to_string()
+                }
+            }
+        }
     }
 }
 

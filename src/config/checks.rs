@@ -24,7 +24,7 @@ pub(super) fn run(parts: &Parts, opened: &Opened, ledger: &Ledger) {
     if parts.resources.whole {
         only_names_resources(parts, ledger);
     }
-    let (sources, resources) = (parts.sources.values(), parts.resources.values());
+    let (sources, subjects, resources) = (parts.sources.values(), parts.subjects.values(), parts.resources.values());
     let (rules, tests) = (parts.rules.values(), parts.tests.values());
     // Tests of a policy that is not whole would fail for reasons that are reported already.
     let whole = ledger.problems() == 0;
@@ -36,8 +36,9 @@ pub(super) fn run(parts: &Parts, opened: &Opened, ledger: &Ledger) {
         rules: &rules,
         tests: if whole { &tests } else { &[] },
     };
-    let mut problems = trust::check(&sources, &domain);
-    problems.extend(trust::check_key_files(&sources));
+    let mut problems = trust::check(&sources, &subjects, &issuer, &domain);
+    problems.extend(trust::check_key_files("trust", &sources));
+    problems.extend(trust::check_key_files("subjects", &subjects));
     problems.extend(Policy::compile(&input).1);
     for problem in problems.into_iter().filter(|problem| !follows(problem, parts)) {
         tell(problem, parts, opened, ledger);
@@ -86,6 +87,7 @@ fn element(parts: &Parts, section: &str, index: usize) -> Option<PlaceId> {
     }
     match section {
         "trust" => at(&parts.sources, index),
+        "subjects" => at(&parts.subjects, index),
         "resources" => at(&parts.resources, index),
         "rules" => at(&parts.rules, index),
         "tests" => at(&parts.tests, index),

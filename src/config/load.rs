@@ -191,6 +191,7 @@ pub(super) struct Parts {
     pub(super) names: build::Names,
     pub(super) server: Option<Server>,
     pub(super) sources: Built<SourceSettings>,
+    pub(super) subjects: Built<SourceSettings>,
     pub(super) resources: Built<ResourceSettings>,
     pub(super) rules: Built<RuleSettings>,
     pub(super) tests: Built<TestSettings>,
@@ -210,6 +211,7 @@ impl Parts {
         let desk = Desk { ledger, file: opened.name(0), environment };
         let (names, server) = build::server(desk, main, top);
         let sources = build::sources(desk, &main.trust, top);
+        let subjects = build::subjects(desk, &main.subjects);
         let resources = build::resources(desk, &main.resources, top);
         let mut rules = build::rules(desk, &main.rules, None);
         let mut tests = build::tests(desk, &main.tests);
@@ -233,7 +235,7 @@ impl Parts {
                 false => ledger.lint(top, said),
             }
         }
-        Self { names, server, sources, resources, rules, tests, only }
+        Self { names, server, sources, subjects, resources, rules, tests, only }
     }
 
     fn into_configuration(self, opened: &Opened) -> Option<Configuration> {
@@ -249,6 +251,7 @@ impl Parts {
             limits: server.limits,
             telemetry: server.telemetry,
             sources: self.sources.into_values(),
+            subjects: self.subjects.into_values(),
             resources: self.resources.into_values(),
             rules: self.rules.into_values(),
             tests: self.tests.into_values(),

@@ -59,6 +59,8 @@ pub struct Configuration {
     pub telemetry: TelemetrySettings,
     /// Whose word counts.
     pub sources: Vec<SourceSettings>,
+    /// The issuers of people for whom workloads act.
+    pub subjects: Vec<SourceSettings>,
     /// What tokens are for.
     pub resources: Vec<ResourceSettings>,
     /// Who may have what, over all files in their order.
@@ -69,6 +71,13 @@ pub struct Configuration {
     pub files: Vec<PathBuf>,
     /// SHA-256 of the contents of those files, in lower-case hexadecimal: the same files, the same hash.
     pub hash: String,
+}
+
+impl Configuration {
+    /// Everybody whose keys are kept: the sources of callers, then the issuers of people.
+    pub fn authorities(&self) -> Vec<SourceSettings> {
+        self.sources.iter().chain(&self.subjects).cloned().collect()
+    }
 }
 
 /// A configuration that may be used, and what is worth a look in it.

@@ -86,6 +86,11 @@ impl VerifiedClaims {
         }
     }
 
+    /// A claim of any type.
+    pub fn get(&self, name: &str) -> Option<&Value> {
+        self.0.get(name)
+    }
+
     /// Whether a claim with that name is there.
     pub fn has(&self, name: &str) -> bool {
         self.0.has(name)

@@ -50,6 +50,7 @@ impl Policy {
             let place = Place::element("rules", index);
             check_unique(input.rules, index, &place, &mut problems);
             let Some(rule) = compile_rule(settings, &place, input, &resources, &mut problems) else { continue };
+            problems.extend(super::forgeable::lint(&rule, &place, input));
             let rule = Arc::new(rule);
             for source in &rule.sources {
                 by_source.entry(source.clone()).or_default().push(Arc::clone(&rule));

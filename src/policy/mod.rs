@@ -5,6 +5,7 @@
 mod ask;
 mod compile;
 mod evaluate;
+mod forgeable;
 mod grant;
 mod pattern;
 mod rule;

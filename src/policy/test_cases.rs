@@ -76,14 +76,15 @@ fn caller(test: &TestSettings, input: &PolicyInput<'_>) -> Result<WorkloadIdenti
                         .render(&known)
                         .ok()
                 }),
-                (SourceKind::Kubernetes { .. }, _) => {
+                (SourceKind::Kubernetes { .. } | SourceKind::Oidc { .. } | SourceKind::People { .. }, _) => {
                     source.identity_template(input.identity_domain).and_then(|template| template.render(&known).ok())
                 }
             };
             let id = id.ok_or_else(|| {
                 let needed = match &source.kind {
-                    SourceKind::Spiffe { .. } => "a path, or the attributes of one of its paths",
-                    SourceKind::Kubernetes { .. } => "namespace and service_account",
+                    SourceKind::Spiffe { .. } => "a path, or the attributes of one of its paths".to_owned(),
+                    SourceKind::Kubernetes { .. } => "namespace and service_account".to_owned(),
+                    SourceKind::Oidc { .. } | SourceKind::People { .. } => placeholders(source),
                 };
                 ("as", format!("no identity of source {name} is described"), format!("give {needed}"))
             })?;
@@ -103,9 +104,11 @@ fn source_of<'a>(
 ) -> Result<&'a SourceSettings, Fault> {
     let makes = |source: &&SourceSettings| match &source.kind {
         SourceKind::Spiffe { trust_domain, .. } => id.is_member_of(trust_domain),
-        SourceKind::Kubernetes { .. } => source.identity_template(input.identity_domain).is_some_and(|template| {
-            crate::identity::IdentityTemplate::parse(id.as_str()).is_ok_and(|own| own.overlaps(&template))
-        }),
+        SourceKind::Kubernetes { .. } | SourceKind::Oidc { .. } | SourceKind::People { .. } => {
+            source.identity_template(input.identity_domain).is_some_and(|template| {
+                crate::identity::IdentityTemplate::parse(id.as_str()).is_ok_and(|own| own.overlaps(&template))
+            })
+        }
     };
     let fitting: Vec<&SourceSettings> =
         input.sources.iter().filter(makes).filter(|source| via.is_none_or(|via| source.name == *via)).collect();
@@ -119,10 +122,17 @@ fn source_of<'a>(
     }
 }
 
+/// What an identity of this source is made of.
+fn placeholders(source: &SourceSettings) -> String {
+    let names = source.identity.iter().flat_map(crate::identity::IdentityTemplate::names);
+    names.map(AttributeName::as_str).collect::<Vec<_>>().join(" and ")
+}
+
 fn complete(attributes: &mut Attributes, source: &SourceSettings) {
     let (name, value) = match &source.kind {
         SourceKind::Spiffe { trust_domain, .. } => ("trust_domain", trust_domain.as_str()),
         SourceKind::Kubernetes { .. } => ("cluster", source.name.as_str()),
+        SourceKind::Oidc { .. } | SourceKind::People { .. } => return,
     };
     if let Ok(name) = AttributeName::parse(name) {
         attributes.insert(name, value);
@@ -139,7 +149,7 @@ fn attributes_of(id: &SpiffeId, source: &SourceSettings, input: &PolicyInput<'_>
                 attributes.insert(name.clone(), value);
             }
         }
-        SourceKind::Kubernetes { .. } => {
+        SourceKind::Kubernetes { .. } | SourceKind::Oidc { .. } | SourceKind::People { .. } => {
             let template = source.identity_template(input.identity_domain);
             let path = template.and_then(|template| {
                 let text = template.to_string();
@@ -161,6 +171,7 @@ fn identity(id: SpiffeId, source: &SourceSettings, attributes: Attributes) -> Wo
         kind: match source.kind {
             SourceKind::Spiffe { .. } => CredentialKind::JwtSvid,
             SourceKind::Kubernetes { .. } => CredentialKind::Kubernetes,
+            SourceKind::Oidc { .. } | SourceKind::People { .. } => CredentialKind::Oidc,
         },
         attributes,
         credential: CredentialFacts {

@@ -78,16 +78,19 @@ pub(super) fn read_bounded(path: &Path, most: u64) -> Result<Vec<u8>, String> {
 
 /// Compares the keys of file sources: one key in two that share an issuer is refused with both names (design §3, K8S-09).
 ///
-/// A file that cannot be read now is a lint: it may come later. Reads files; places are `trust[i]…`.
-pub fn check_key_files(sources: &[SourceSettings]) -> Vec<Problem> {
+/// A file that cannot be read now is a lint: it may come later. Reads files; places are `<section>[i]…`.
+pub fn check_key_files(section: &'static str, sources: &[SourceSettings]) -> Vec<Problem> {
     let mut problems = Vec::new();
     let mut earlier: Vec<(&SourceSettings, KeySet)> = Vec::new();
     for (index, source) in sources.iter().enumerate() {
         let origin = Origin::of(source);
         let Some((path, purpose)) = origin.file() else { continue };
+        let element = Place::element(section, index);
         let place = match &source.kind {
-            SourceKind::Spiffe { .. } => Place::element("trust", index).key("spiffe").key("bundle").key("file"),
-            SourceKind::Kubernetes { .. } => Place::element("trust", index).key("kubernetes").key("keys").key("file"),
+            SourceKind::Spiffe { .. } => element.key("spiffe").key("bundle").key("file"),
+            SourceKind::Kubernetes { .. } => element.key("kubernetes").key("keys").key("file"),
+            SourceKind::Oidc { .. } => element.key("oidc").key("keys").key("file"),
+            SourceKind::People { .. } => element.key("keys").key("file"),
         };
         let set = match read(path, purpose) {
             Ok(set) => set,

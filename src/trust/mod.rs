@@ -3,9 +3,11 @@
 //! Never judges a credential, never dials what a token names, never makes a reader wait for the network.
 
 mod backoff;
+mod check;
 mod engine;
 mod key_endpoint;
 mod key_file;
+mod known_issuers;
 mod last_good;
 mod ledger;
 mod look_again;
@@ -19,10 +21,12 @@ mod view;
 mod workload_api;
 mod workload_svid;
 
+pub use check::check;
 pub use engine::Trust;
 pub use key_file::check_key_files;
+pub use known_issuers::Platform;
 pub use look_again::LookAgain;
-pub use settings::{Endpoint, KubernetesKeys, Reuse, SourceKind, SourceSettings, SpiffeKeys, check};
+pub use settings::{Endpoint, IssuerKeys, Reuse, SourceKind, SourceSettings, SpiffeKeys};
 pub use source::{KeysNow, KeysUnusable, TrustedSource};
 pub use status::{Collision, SourceStatus};
 pub use view::TrustView;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use aws_lc_rs::digest;
 use base64ct::{Base64UrlUnpadded, Encoding};
 
-use super::{Endpoint, KubernetesKeys, SourceKind, SourceSettings, SpiffeKeys};
+use super::{Endpoint, IssuerKeys, SourceKind, SourceSettings, SpiffeKeys};
 use crate::identity::TrustDomain;
 use crate::jose::KeyPurpose;
 
@@ -38,13 +38,15 @@ impl Origin {
                     Self::File { path: path.clone(), trust_domain: Some(trust_domain.clone()) }
                 }
             },
-            SourceKind::Kubernetes { issuers, keys } => match keys {
-                KubernetesKeys::File(path) => Self::File { path: path.clone(), trust_domain: None },
-                KubernetesKeys::Url(endpoint) => Self::Url(endpoint.clone()),
-                KubernetesKeys::Discovery(endpoint) => {
+            SourceKind::Kubernetes { issuers, keys }
+            | SourceKind::Oidc { issuers, keys, .. }
+            | SourceKind::People { issuers, keys } => match keys {
+                IssuerKeys::File(path) => Self::File { path: path.clone(), trust_domain: None },
+                IssuerKeys::Url(endpoint) => Self::Url(endpoint.clone()),
+                IssuerKeys::Discovery(endpoint) => {
                     Self::Discovery { endpoint: endpoint.clone(), issuers: issuers.clone() }
                 }
-                KubernetesKeys::ApiServer(endpoint) => Self::ApiServer(endpoint.clone()),
+                IssuerKeys::ApiServer(endpoint) => Self::ApiServer(endpoint.clone()),
             },
         }
     }

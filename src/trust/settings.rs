@@ -1,6 +1,6 @@
 //! What is configured of a trust source: a name of ours, where its keys come from, and what its credentials may be.
 //!
-//! Decides nothing about a credential; the checks here compare sources with each other.
+//! Decides nothing about a credential, and compares no source with another.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -10,7 +10,6 @@ use url::Url;
 use crate::clock::Lifetime;
 use crate::identity::{AttributeName, GroupName, IdentityTemplate, PathTemplate, SourceName, TrustDomain};
 use crate::jose::Algorithm;
-use crate::problem::{Place, Problem};
 
 /// One configured authority.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,7 +69,23 @@ pub enum SourceKind {
         /// Values of `iss`, compared and never dialled.
         issuers: BTreeSet<String>,
         /// Where its keys come from.
-        keys: KubernetesKeys,
+        keys: IssuerKeys,
+    },
+    /// Another OIDC issuer of tokens for workloads: a CI system, a cloud.
+    Oidc {
+        /// Values of `iss`, compared and never dialled.
+        issuers: BTreeSet<String>,
+        /// Where its keys come from.
+        keys: IssuerKeys,
+        /// The claims that become attributes.
+        claims: BTreeSet<AttributeName>,
+    },
+    /// An issuer of people, for whom workloads act. It stands under `subjects`, and nothing that it signs is ever a caller's credential.
+    People {
+        /// Values of `iss`, compared and never dialled.
+        issuers: BTreeSet<String>,
+        /// Where its keys come from.
+        keys: IssuerKeys,
     },
 }
 
@@ -83,16 +98,16 @@ pub enum SpiffeKeys {
     BundleFile(PathBuf),
 }
 
-/// Where a cluster's keys come from.
+/// Where an issuer's keys come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum KubernetesKeys {
+pub enum IssuerKeys {
     /// A JWK Set in a file.
     File(PathBuf),
     /// A JWK Set at a URL.
     Url(Endpoint),
     /// OpenID discovery: the document's `issuer` must be one of the source's, its `jwks_uri` must keep the host.
     Discovery(Endpoint),
-    /// `/openid/v1/jwks` of an API server.
+    /// `/openid/v1/jwks` of an API server: clusters alone have one.
     ApiServer(Endpoint),
 }
 
@@ -107,11 +122,34 @@ pub struct Endpoint {
     pub token: Option<PathBuf>,
 }
 
+impl SourceKind {
+    /// The word for it in status and records.
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Spiffe { .. } => "spiffe",
+            Self::Kubernetes { .. } => "kubernetes",
+            Self::Oidc { .. } => "oidc",
+            Self::People { .. } => "people",
+        }
+    }
+
+    /// The values of `iss` that lead to it; a trust domain has none.
+    pub const fn issuers(&self) -> Option<&BTreeSet<String>> {
+        match self {
+            Self::Spiffe { .. } => None,
+            Self::Kubernetes { issuers, .. } | Self::Oidc { issuers, .. } | Self::People { issuers, .. } => {
+                Some(issuers)
+            }
+        }
+    }
+}
+
 impl SourceSettings {
     /// How every identity of this source looks: the configured template, or what the kind gives.
     pub fn identity_template(&self, identity_domain: &TrustDomain) -> Option<IdentityTemplate> {
         match (&self.kind, &self.identity) {
-            (SourceKind::Spiffe { .. }, _) => None,
+            (SourceKind::Spiffe { .. } | SourceKind::People { .. }, _) => None,
+            (SourceKind::Oidc { .. }, template) => template.clone(),
             (SourceKind::Kubernetes { .. }, Some(template)) => Some(template.clone()),
             (SourceKind::Kubernetes { .. }, None) => {
                 let text =
@@ -128,10 +166,13 @@ impl SourceSettings {
             SourceKind::Kubernetes { .. } => {
                 &["cluster", "namespace", "service_account", "service_account_uid", "pod", "pod_uid", "node"]
             }
+            SourceKind::Oidc { .. } | SourceKind::People { .. } => &[],
         };
         let mut names: BTreeSet<_> = fixed.iter().filter_map(|name| AttributeName::parse(name).ok()).collect();
-        if let SourceKind::Spiffe { paths, .. } = &self.kind {
-            names.extend(paths.iter().flat_map(PathTemplate::names).cloned());
+        match &self.kind {
+            SourceKind::Spiffe { paths, .. } => names.extend(paths.iter().flat_map(PathTemplate::names).cloned()),
+            SourceKind::Oidc { claims, .. } => names.extend(claims.iter().cloned()),
+            SourceKind::Kubernetes { .. } | SourceKind::People { .. } => {}
         }
         names
     }
@@ -139,117 +180,8 @@ impl SourceSettings {
     /// Whether a token could be routed to both: a common issuer, or the same trust domain.
     pub fn shares_issuer_with(&self, other: &Self) -> bool {
         match (&self.kind, &other.kind) {
-            (SourceKind::Kubernetes { issuers: one, .. }, SourceKind::Kubernetes { issuers: two, .. }) => {
-                !one.is_disjoint(two)
-            }
             (SourceKind::Spiffe { trust_domain: one, .. }, SourceKind::Spiffe { trust_domain: two, .. }) => one == two,
-            _ => false,
+            (one, two) => one.issuers().zip(two.issuers()).is_some_and(|(one, two)| !one.is_disjoint(two)),
         }
-    }
-}
-
-/// Compares the sources with each other: one name once, one trust domain once, no identity from two sources unless said so (NOR-02).
-///
-/// Places are `trust[i]…`. Keys in files are compared by [`super::check_key_files`].
-pub fn check(sources: &[SourceSettings], identity_domain: &TrustDomain) -> Vec<Problem> {
-    let mut problems = Vec::new();
-    for (index, source) in sources.iter().enumerate() {
-        let place = Place::element("trust", index);
-        check_one(source, &place, sources, identity_domain, &mut problems);
-        for earlier in sources.iter().take(index) {
-            check_pair(source, earlier, &place, identity_domain, &mut problems);
-        }
-    }
-    problems
-}
-
-fn check_one(
-    source: &SourceSettings,
-    place: &Place,
-    sources: &[SourceSettings],
-    identity_domain: &TrustDomain,
-    problems: &mut Vec<Problem>,
-) {
-    for named in &source.shares_identities_with {
-        if *named == source.name || !sources.iter().any(|other| other.name == *named) {
-            problems.push(Problem::new(
-                place.key("shares_identities_with"),
-                format!("there is no other source {named}"),
-                "name sources of this file",
-            ));
-        }
-    }
-    match &source.kind {
-        SourceKind::Spiffe { trust_domain, .. } => {
-            if source.identity.is_some() {
-                problems.push(Problem::new(
-                    place.key("identity"),
-                    "a SPIFFE source has no identity template: its callers bring their SPIFFE ID",
-                    "remove it",
-                ));
-            }
-            if trust_domain == identity_domain {
-                problems.push(Problem::new(
-                    place.key("spiffe").key("trust_domain"),
-                    format!("{trust_domain} is also the identity_domain, in which we name callers ourselves"),
-                    "set identity_domain to a name that no trust domain has",
-                ));
-            }
-        }
-        SourceKind::Kubernetes { .. } => {
-            let needed = ["namespace", "service_account"];
-            if let Some(template) = &source.identity {
-                let names: Vec<&str> = template.names().map(AttributeName::as_str).collect();
-                if needed.iter().any(|name| !names.contains(name)) || names.len() != needed.len() {
-                    problems.push(Problem::new(
-                        place.key("identity"),
-                        "an identity template of a cluster has {namespace} and {service_account}, each once, and no other placeholder",
-                        "for example spiffe://id.example/ns/{namespace}/sa/{service_account}",
-                    ));
-                }
-            }
-        }
-    }
-}
-
-fn check_pair(
-    source: &SourceSettings,
-    earlier: &SourceSettings,
-    place: &Place,
-    identity_domain: &TrustDomain,
-    problems: &mut Vec<Problem>,
-) {
-    if source.name == earlier.name {
-        problems.push(Problem::new(
-            place.key("name"),
-            format!("there are two sources {}", source.name),
-            "give it a name of its own",
-        ));
-        return;
-    }
-    let agreed =
-        source.shares_identities_with.contains(&earlier.name) || earlier.shares_identities_with.contains(&source.name);
-    if agreed {
-        return;
-    }
-    let collide = match (&source.kind, &earlier.kind) {
-        (SourceKind::Spiffe { trust_domain: one, .. }, SourceKind::Spiffe { trust_domain: two, .. }) => one == two,
-        (SourceKind::Spiffe { trust_domain, .. }, SourceKind::Kubernetes { .. }) => {
-            earlier.identity_template(identity_domain).is_some_and(|template| template.trust_domain() == trust_domain)
-        }
-        (SourceKind::Kubernetes { .. }, SourceKind::Spiffe { trust_domain, .. }) => {
-            source.identity_template(identity_domain).is_some_and(|template| template.trust_domain() == trust_domain)
-        }
-        (SourceKind::Kubernetes { .. }, SourceKind::Kubernetes { .. }) => {
-            let templates = (source.identity_template(identity_domain), earlier.identity_template(identity_domain));
-            matches!(templates, (Some(one), Some(two)) if one.overlaps(&two))
-        }
-    };
-    if collide {
-        problems.push(Problem::new(
-            place.clone(),
-            format!("sources {} and {} could give one identity to two workloads", earlier.name, source.name),
-            format!("give one of them another identity template, or, if they are the same workloads, shares_identities_with: [{}]", earlier.name),
-        ));
     }
 }

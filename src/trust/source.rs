@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::look_again::Gate;
 use super::origin::Origin;
 use super::status::{Collision, SourceStatus, Tally};
-use super::{LookAgain, SourceKind, SourceSettings};
+use super::{LookAgain, SourceSettings};
 use crate::clock::{Clock, Lifetime, Timestamp};
 use crate::identity::{KeyId, SourceName};
 use crate::jose::KeySet;
@@ -106,10 +106,7 @@ impl TrustedSource {
         let tally = *locked(&self.keys.tally);
         SourceStatus {
             name: self.settings.name.clone(),
-            kind: match self.settings.kind {
-                SourceKind::Spiffe { .. } => "spiffe",
-                SourceKind::Kubernetes { .. } => "kubernetes",
-            },
+            kind: self.settings.kind.word(),
             keys: now.as_ref().map_or(0, |now| now.set.keys().len()),
             skipped: held.as_ref().map_or(0, |held| held.skipped),
             collisions: held.as_ref().map(|held| held.collisions.clone()).unwrap_or_default(),

@@ -11,7 +11,7 @@ use crate::jose::Thumbprint;
 pub struct SourceStatus {
     /// Its name.
     pub name: SourceName,
-    /// `spiffe` or `kubernetes`.
+    /// `spiffe`, `kubernetes`, `oidc` or `people`.
     pub kind: &'static str,
     /// Usable keys.
     pub keys: usize,

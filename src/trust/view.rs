@@ -2,7 +2,7 @@
 //!
 //! Immutable: one generation's routing. What it does not name causes no outbound call.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
@@ -18,6 +18,7 @@ struct Routes {
     sources: Vec<Arc<TrustedSource>>,
     by_domain: HashMap<TrustDomain, Vec<Arc<TrustedSource>>>,
     by_issuer: HashMap<String, Vec<Arc<TrustedSource>>>,
+    people_by_issuer: HashMap<String, Vec<Arc<TrustedSource>>>,
 }
 
 impl TrustView {
@@ -28,14 +29,14 @@ impl TrustView {
                 SourceKind::Spiffe { trust_domain, .. } => {
                     routes.by_domain.entry(trust_domain.clone()).or_default().push(Arc::clone(source));
                 }
-                SourceKind::Kubernetes { issuers, .. } => {
-                    for issuer in issuers {
-                        routes.by_issuer.entry(issuer.clone()).or_default().push(Arc::clone(source));
-                    }
+                SourceKind::Kubernetes { issuers, .. } | SourceKind::Oidc { issuers, .. } => {
+                    add(&mut routes.by_issuer, issuers, source);
                 }
+                SourceKind::People { issuers, .. } => add(&mut routes.people_by_issuer, issuers, source),
             }
         }
         routes.sources = sources;
+        routes.sources.retain(|source| !matches!(source.settings.kind, SourceKind::People { .. }));
         Self(Arc::new(routes))
     }
 
@@ -44,14 +45,25 @@ impl TrustView {
         self.0.by_domain.get(domain).map_or(&[], Vec::as_slice)
     }
 
-    /// The sources that have this issuer (K8S-03).
+    /// The sources of callers that have this issuer (K8S-03).
     pub fn of_issuer(&self, issuer: &str) -> &[Arc<TrustedSource>] {
         self.0.by_issuer.get(issuer).map_or(&[], Vec::as_slice)
     }
 
-    /// All sources in the order of the configuration.
+    /// The issuers of people that have this issuer: never a way for a caller to be authenticated.
+    pub fn people_of_issuer(&self, issuer: &str) -> &[Arc<TrustedSource>] {
+        self.0.people_by_issuer.get(issuer).map_or(&[], Vec::as_slice)
+    }
+
+    /// All sources of callers in the order of the configuration.
     pub fn sources(&self) -> impl Iterator<Item = &Arc<TrustedSource>> {
         self.0.sources.iter()
+    }
+}
+
+fn add(routes: &mut HashMap<String, Vec<Arc<TrustedSource>>>, issuers: &BTreeSet<String>, source: &Arc<TrustedSource>) {
+    for issuer in issuers {
+        routes.entry(issuer.clone()).or_default().push(Arc::clone(source));
     }
 }
 

@@ -2,35 +2,16 @@
 //!
 //! Projected tokens only. Offline: says nothing about whether the pod or the account still exists (K8S-17).
 
-use std::sync::Arc;
-
 use super::find_key::Opened;
 use super::{Evidence, Verifier, audience, facts, refuse_claims, validity};
 use crate::clock::Timestamp;
 use crate::identity::{Assurance, AttributeName, Attributes, CredentialKind, WorkloadIdentity};
-use crate::jose::{Object, UnverifiedClaims, Value, VerifiedClaims, numeric_date};
+use crate::jose::{Object, Value, VerifiedClaims, numeric_date};
 use crate::reason::{Refusal, Unaccepted, Unverified, quoted};
-use crate::trust::{SourceKind, SourceSettings, TrustView, TrustedSource};
+use crate::trust::SourceSettings;
 
 /// The issuer of tokens that were made before tokens were bound to anything (K8S-06).
 const LEGACY_ISSUER: &str = "kubernetes/serviceaccount";
-
-/// The sources that name the token's `iss` among their issuers.
-pub(super) fn route<'a>(trust: &'a TrustView, claims: &UnverifiedClaims) -> Result<&'a [Arc<TrustedSource>], Refusal> {
-    let issuer = claims.unverified_issuer().unwrap_or_default();
-    match trust.of_issuer(issuer) {
-        [] => {
-            let hint = if claims.unverified_subject().is_some_and(|sub| sub.starts_with("spiffe:")) {
-                "sub is a SPIFFE ID: an SVID is sent with client_assertion_type …:jwt-spiffe"
-            } else {
-                "add it to a source's issuers, if it is one of yours"
-            };
-            let note = format!("issuer {} is not configured; nothing was fetched; {hint}", quoted(issuer));
-            Err(Refusal::unverified(Unverified::SourceUnknown, note))
-        }
-        sources => Ok(sources),
-    }
-}
 
 /// Judges the verified claims.
 pub(super) fn accept(
@@ -39,7 +20,6 @@ pub(super) fn accept(
     evidence: &Evidence,
 ) -> Result<WorkloadIdentity, Refusal> {
     let (source, claims) = (&opened.source.settings, &opened.claims);
-    check_issuer(claims, source)?;
     refuse_legacy(claims)?;
     let platform = claims.optional_object("kubernetes.io").map_err(refuse_claims)?;
     let platform = platform.ok_or_else(|| subject_invalid("there is no claim kubernetes.io"))?;
@@ -59,15 +39,6 @@ pub(super) fn accept(
         credential: facts(claims, evidence, &window)?,
         assurance: Assurance::Bearer,
     })
-}
-
-/// `iss` is compared again, as a verified claim and with the source whose key it was (BCJ-04).
-fn check_issuer(claims: &VerifiedClaims, source: &SourceSettings) -> Result<(), Refusal> {
-    let issuer = claims.text("iss").map_err(refuse_claims)?;
-    match &source.kind {
-        SourceKind::Kubernetes { issuers, .. } if issuers.contains(issuer) => Ok(()),
-        _ => Err(Refusal::internal("a token was routed to a source that does not have its issuer")),
-    }
 }
 
 /// Secret tokens have no end, another issuer, and flat claims (K8S-06).

@@ -5,10 +5,13 @@
 
 mod audience;
 mod evidence;
+mod federated;
 mod find_key;
 mod jwt_svid;
 mod kubernetes;
+mod oidc;
 mod parties;
+pub mod person;
 mod validity;
 
 pub use evidence::Evidence;
@@ -79,27 +82,40 @@ impl Verifier<'_> {
         evidence: &mut Evidence,
     ) -> Result<VerifiedIdentity, Refusal> {
         evidence.kind = Some(declared.kind());
-        evidence.fingerprint = Some(jws.fingerprint());
-        let header = Header::read(jws).map_err(refuse_header)?;
-        evidence.shown_key_id = header.key_id.as_ref().map(KeyId::to_string);
-        let claims = UnverifiedClaims::read(jws).map_err(|fault| {
-            let note = format!("the claims are not a JSON object: {fault}");
-            Refusal::misshapen(Misshapen::CredentialMalformed, NOT_A_JWT, note)
-        })?;
-        evidence.shown_issuer = claims.unverified_issuer().map(str::to_owned);
-        evidence.shown_subject = claims.unverified_subject().map(str::to_owned);
-        refuse_other_types(&header, declared.types())?;
+        let (header, claims) = shown(jws, declared.types(), evidence)?;
         let sources = match declared {
             Declared::Svid => jwt_svid::route(self.trust, &claims)?,
-            Declared::Federated => kubernetes::route(self.trust, &claims)?,
+            Declared::Federated => {
+                let sources = federated::route(self.trust, &claims)?;
+                evidence.kind = Some(federated::kind_of(sources));
+                sources
+            }
         };
         let opened = find_key::open_with(sources, jws, &header, claims, self.at, evidence).await?;
         let identity = match declared {
             Declared::Svid => jwt_svid::accept(self, &opened, evidence)?,
-            Declared::Federated => kubernetes::accept(self, &opened, evidence)?,
+            Declared::Federated => {
+                evidence.kind = Some(federated::kind_of(std::slice::from_ref(&opened.source)));
+                federated::accept(self, &opened, evidence)?
+            }
         };
         Ok(VerifiedIdentity { identity, reuse: opened.source.settings.reuse })
     }
+}
+
+/// Reads header and claims of a JWT, believes nothing, and notes what was shown.
+fn shown(jws: &CompactJws, types: &[&str], evidence: &mut Evidence) -> Result<(Header, UnverifiedClaims), Refusal> {
+    evidence.fingerprint = Some(jws.fingerprint());
+    let header = Header::read(jws).map_err(refuse_header)?;
+    evidence.shown_key_id = header.key_id.as_ref().map(KeyId::to_string);
+    let claims = UnverifiedClaims::read(jws).map_err(|fault| {
+        let note = format!("the claims are not a JSON object: {fault}");
+        Refusal::misshapen(Misshapen::CredentialMalformed, NOT_A_JWT, note)
+    })?;
+    evidence.shown_issuer = claims.unverified_issuer().map(str::to_owned);
+    evidence.shown_subject = claims.unverified_subject().map(str::to_owned);
+    refuse_other_types(&header, types)?;
+    Ok((header, claims))
 }
 
 /// What a JWT was declared as.

@@ -2,10 +2,12 @@
 //!
 //! Must never fill in for a value that is written and bad: a default stands for an absent key alone.
 
+mod keys;
 mod resource;
 mod rule;
 mod server;
 mod source;
+mod subjects;
 mod test;
 mod words;
 
@@ -16,6 +18,7 @@ pub(super) use resource::resources;
 pub(super) use rule::{only, rules};
 pub(super) use server::{Names, Server, server};
 pub(super) use source::sources;
+pub(super) use subjects::subjects;
 pub(super) use test::tests;
 
 use super::field::Field;

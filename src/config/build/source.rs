@@ -4,37 +4,33 @@
 
 use std::collections::BTreeSet;
 
-use url::Url;
-
+use super::keys::keys;
 use super::{Built, Desk, parsed};
 use crate::clock::Lifetime;
 use crate::config::field::{Field, values};
 use crate::config::ledger::Said;
 use crate::config::net;
 use crate::config::place::PlaceId;
-use crate::config::raw::{ApiServer, Bundle, Keys, Kubernetes, List, Liveness, Reuse, Source, Spiffe, Text, Texts};
-use crate::identity::{GroupName, IdentityTemplate, PathTemplate, SourceName, TrustDomain};
+use crate::config::raw::{Bundle, Kubernetes, List, Liveness, Oidc, Reuse, Source, Spiffe, Texts};
+use crate::identity::{AttributeName, GroupName, IdentityTemplate, PathTemplate, SourceName, TrustDomain};
 use crate::jose::Algorithm;
 use crate::reason::quoted;
-use crate::trust::{self, Endpoint, KubernetesKeys, SourceKind, SourceSettings, SpiffeKeys};
+use crate::trust::{self, SourceKind, SourceSettings, SpiffeKeys};
 
 /// `max_age`, `max_life` and `max_stale`, unless set.
-const DAY: Lifetime = Lifetime::from_hours(24);
+pub(super) const DAY: Lifetime = Lifetime::from_hours(24);
 /// `leeway`, unless set.
-const LEEWAY: Lifetime = Lifetime::from_seconds(30);
+pub(super) const LEEWAY: Lifetime = Lifetime::from_seconds(30);
 /// The largest `leeway`: clocks that differ by more are a fault to be found, not to be allowed for.
 const MAX_LEEWAY: Lifetime = Lifetime::from_minutes(5);
 /// Sources of one configuration.
 const MAX_SOURCES: usize = 1000;
-/// Names that no placeholder of a path may have: attributes that we give, and keys of `from`.
+/// Names that no placeholder of a path and no claim may have: attributes that we give, and keys of `from`.
 const TAKEN_NAMES: [&str; 8] = ["trust_domain", "cluster", "source", "kind", "group", "path", "everyone", "subject"];
+/// Claims that no rule needs: what they say is checked, or is another one at each token.
+const CHECKED_CLAIMS: [&str; 6] = ["iss", "aud", "exp", "nbf", "iat", "jti"];
 /// Bytes of an issuer or audience of a credential.
 const MAX_COMPARED: usize = 2048;
-/// The API server as a pod sees it, and what the pod's own mount has for it.
-const IN_CLUSTER_URL: &str = "https://kubernetes.default.svc";
-const IN_CLUSTER_CA: &str = "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt";
-const IN_CLUSTER_TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
-
 /// Builds every source.
 pub(in crate::config) fn sources(desk: Desk<'_>, trust: &List<Source>, top: PlaceId) -> Built<SourceSettings> {
     match trust {
@@ -94,7 +90,7 @@ const fn reuse(raw: Reuse) -> trust::Reuse {
 }
 
 /// A list of different values, at least one.
-fn set<T: Ord>(
+pub(super) fn set<T: Ord>(
     desk: Desk<'_>,
     of: &str,
     list: &Texts,
@@ -109,7 +105,7 @@ fn set<T: Ord>(
 }
 
 /// Text that is compared byte for byte with what a credential says.
-fn compared(kind: &str, text: &str) -> Result<String, Said> {
+pub(super) fn compared(kind: &str, text: &str) -> Result<String, Said> {
     if text.is_empty() || text.len() > MAX_COMPARED || text.chars().any(|c| c.is_whitespace() || c.is_control()) {
         let said = Said::new(format!("{} is not {kind}", quoted(text)));
         return Err(said.hint(format!("1 to {MAX_COMPARED} bytes without white space; it is compared byte for byte")));
@@ -117,14 +113,14 @@ fn compared(kind: &str, text: &str) -> Result<String, Said> {
     Ok(text.to_owned())
 }
 
-fn leeway(text: &crate::config::raw::Duration) -> Result<Lifetime, Said> {
+pub(super) fn leeway(text: &crate::config::raw::Duration) -> Result<Lifetime, Said> {
     super::duration(text).and_then(|leeway| match leeway <= MAX_LEEWAY {
         true => Ok(leeway),
         false => Err(Said::new(format!("a leeway over {MAX_LEEWAY} is not taken")).hint("set the clocks right")),
     })
 }
 
-fn algorithm(text: &str) -> Result<Algorithm, Said> {
+pub(super) fn algorithm(text: &str) -> Result<Algorithm, Said> {
     Algorithm::from_name(text).ok_or_else(|| {
         let known: Vec<&str> = Algorithm::ALL.into_iter().map(Algorithm::name).collect();
         Said::new(format!("{} is not an algorithm that is taken", quoted(text)))
@@ -133,13 +129,18 @@ fn algorithm(text: &str) -> Result<Algorithm, Said> {
 }
 
 fn kind(desk: Desk<'_>, raw: &Source, at: PlaceId) -> Option<SourceKind> {
-    let keys = [("spiffe", raw.spiffe.is_written()), ("kubernetes", raw.kubernetes.is_written())];
+    let keys = [
+        ("spiffe", raw.spiffe.is_written()),
+        ("kubernetes", raw.kubernetes.is_written()),
+        ("oidc", raw.oidc.is_written()),
+    ];
     desk.exactly_one(at, &keys);
-    // Where both are given, both are read: their problems are worth knowing too.
+    // Where several are given, all are read: their problems are worth knowing too.
     let spiffe = raw.spiffe.given().map(|(raw, at)| spiffe(desk, raw, at));
     let kubernetes = raw.kubernetes.given().map(|(raw, at)| kubernetes(desk, raw, at));
-    match (spiffe, kubernetes) {
-        (Some(kind), None) | (None, Some(kind)) => kind,
+    let oidc = raw.oidc.given().map(|(raw, at)| oidc(desk, raw, at));
+    match (spiffe, kubernetes, oidc) {
+        (Some(kind), None, None) | (None, Some(kind), None) | (None, None, Some(kind)) => kind,
         _ => None,
     }
 }
@@ -193,67 +194,34 @@ fn kubernetes(desk: Desk<'_>, raw: &Kubernetes, at: PlaceId) -> Option<SourceKin
     let ledger = desk.ledger;
     let issuers = set(desk, "issuer", &raw.issuers, |text| compared("an issuer", text)).needed(ledger, at, "issuers");
     let liveness = raw.liveness.try_map(ledger, |Liveness::None| Ok(())).or(());
-    let keys = match &raw.keys {
-        Field::Absent => {
-            ledger.problem(
-                at,
-                Said::new("`keys` is missing").hint("in a pod of the cluster itself: keys: { api_server: {} }"),
-            );
-            None
-        }
-        Field::Bad => None,
-        Field::Given { value, at } => keys(desk, value, *at),
-    };
+    let keys = keys(desk, &raw.keys, true, at);
     liveness?;
     Some(SourceKind::Kubernetes { issuers: issuers?, keys: keys? })
 }
 
-fn keys(desk: Desk<'_>, raw: &Keys, at: PlaceId) -> Option<KubernetesKeys> {
+fn oidc(desk: Desk<'_>, raw: &Oidc, at: PlaceId) -> Option<SourceKind> {
     let ledger = desk.ledger;
-    let file = raw.file.try_map(ledger, |text| desk.path(text)).optional();
-    let url = raw.url.try_map(ledger, |text| net::key_url(text, true)).optional();
-    let discovery = raw.discovery.try_map(ledger, |text| net::key_url(text, false)).optional();
-    let api_server = raw.api_server.given().map(|(raw, _)| api_server(desk, raw));
-    let ca = raw.ca.try_map(ledger, |text| desk.path(text)).optional();
-    let token = raw.token.try_map(ledger, |text| desk.path(text)).optional();
-    let given = [
-        ("file", raw.file.is_written()),
-        ("url", raw.url.is_written()),
-        ("discovery", raw.discovery.is_written()),
-        ("api_server", raw.api_server.is_written()),
-    ];
-    let one = desk.exactly_one(at, &given)?;
-    let beside = |key: &str, field: &Text, fits: bool| {
-        if field.is_written() && !fits {
-            ledger.problem(at, Said::new(format!("`{key}` has no meaning beside `{one}`")));
-        }
-        fits || !field.is_written()
-    };
-    let ca_fits = beside("ca", &raw.ca, matches!(one, "url" | "discovery"));
-    let token_fits = beside("token", &raw.token, one == "discovery");
-    if !(ca_fits && token_fits) {
-        return None;
-    }
-    Some(match one {
-        "file" => KubernetesKeys::File(file??),
-        "url" => KubernetesKeys::Url(Endpoint { url: url??, ca: ca?, token: None }),
-        "discovery" => KubernetesKeys::Discovery(Endpoint { url: discovery??, ca: ca?, token: token? }),
-        _ => KubernetesKeys::ApiServer(api_server??),
-    })
+    let issuers = set(desk, "issuer", &raw.issuers, |text| compared("an issuer", text)).needed(ledger, at, "issuers");
+    let keys = keys(desk, &raw.keys, false, at);
+    let claims = set(desk, "claim", &raw.claims, |text| claim(text)).needed(ledger, at, "claims");
+    Some(SourceKind::Oidc { issuers: issuers?, keys: keys?, claims: claims? })
 }
 
-/// The API server. The pod's own certificate authority and token go with the pod's own address alone: never is that token sent elsewhere.
-fn api_server(desk: Desk<'_>, raw: &ApiServer) -> Option<Endpoint> {
-    let url = raw.url.try_map(desk.ledger, |text| net::key_url(text, false)).optional();
-    let ca = raw.ca.try_map(desk.ledger, |text| desk.path(text)).optional();
-    let token = raw.token.try_map(desk.ledger, |text| desk.path(text)).optional();
-    let (url, ca, token) = (url?, ca?, token?);
-    Some(match url {
-        Some(url) => Endpoint { url, ca, token },
-        None => Endpoint {
-            url: Url::parse(IN_CLUSTER_URL).ok()?,
-            ca: ca.or_else(|| Some(IN_CLUSTER_CA.into())),
-            token: token.or_else(|| Some(IN_CLUSTER_TOKEN.into())),
-        },
-    })
+/// A claim that becomes an attribute under its own name.
+fn claim(text: &str) -> Result<AttributeName, Said> {
+    let name = AttributeName::parse(text).map_err(|_no_name| {
+        Said::new(format!("the claim {} cannot be used: rules and templates have no name for it", quoted(text)))
+            .hint("a claim starts with a-z and has at most 32 characters of a-z 0-9 _; names with dots, slashes or capitals are not read")
+    })?;
+    if TAKEN_NAMES.contains(&text) {
+        return Err(Said::new(format!("the claim {text} cannot be used: the name is ours"))
+            .hint(format!("taken are {}", TAKEN_NAMES.join(", "))));
+    }
+    if CHECKED_CLAIMS.contains(&text) {
+        return Err(Said::new(format!(
+            "the claim {text} is checked for every token, and says nothing about who it is"
+        ))
+        .hint("leave it out"));
+    }
+    Ok(name)
 }

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 pub(super) use policy::{AsWho, From, FromValue, Mode, Only, Resource, Rule, Signature, Test, To, TokenType};
-pub(super) use source::{ApiServer, Bundle, Keys, Kubernetes, Liveness, Reuse, Source, Spiffe};
+pub(super) use source::{ApiServer, Bundle, Keys, Kubernetes, Liveness, Oidc, Reuse, Source, Spiffe, Subjects};
 
 use super::field::Field;
 
@@ -48,6 +48,8 @@ pub(super) struct Main {
     pub(super) include: Texts,
     /// Who may vouch for workloads.
     pub(super) trust: List<Source>,
+    /// Who may vouch for the people whom workloads act for. Their tokens are never a caller's credential.
+    pub(super) subjects: List<Subjects>,
     /// What tokens are for.
     pub(super) resources: List<Resource>,
     /// Who may have a token for what. Everything else is refused.

@@ -8,10 +8,10 @@ use serde::Deserialize;
 use super::{Duration, Text, Texts, one_of, required};
 use crate::config::field::Field;
 
-/// One authority whose word counts: a SPIFFE trust domain or a cluster.
+/// One authority whose word counts: a SPIFFE trust domain, a cluster, or another OIDC issuer such as a CI system.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-#[schemars(transform = |s: &mut Schema| { required(s, &["name"]); one_of(s, &["spiffe", "kubernetes"]) })]
+#[schemars(transform = |s: &mut Schema| { required(s, &["name"]); one_of(s, &["spiffe", "kubernetes", "oidc"]) })]
 pub(in crate::config) struct Source {
     /// Our name for it, `[a-z0-9-]{1,63}`. It is part of identities: a new name means new identities.
     #[schemars(regex(pattern = "^[a-z0-9-]{1,63}$"))]
@@ -22,6 +22,8 @@ pub(in crate::config) struct Source {
     pub(in crate::config) spiffe: Field<Spiffe>,
     /// A Kubernetes cluster.
     pub(in crate::config) kubernetes: Field<Kubernetes>,
+    /// Another OIDC issuer of tokens for workloads: a CI system, a cloud. It needs `identity`.
+    pub(in crate::config) oidc: Field<Oidc>,
     /// What credentials must be addressed to, instead of our issuer URL.
     pub(in crate::config) audiences: Texts,
     /// How old a credential may be. Default `24h`.
@@ -37,7 +39,7 @@ pub(in crate::config) struct Source {
     pub(in crate::config) reuse: Field<Reuse>,
     /// Signature algorithms that are taken from this source.
     pub(in crate::config) algorithms: Texts,
-    /// The SPIFFE ID of its workloads, with `{namespace}` and the like.
+    /// The SPIFFE ID of its workloads, with `{namespace}` and the like; for `oidc` made of its claims.
     pub(in crate::config) identity: Text,
     /// Sources that may make the same identities as this one.
     pub(in crate::config) shares_identities_with: Texts,
@@ -80,7 +82,46 @@ pub(in crate::config) struct Kubernetes {
     pub(in crate::config) liveness: Field<Liveness>,
 }
 
-/// `kubernetes.keys`: exactly one of `file`, `url`, `discovery`, `api_server`.
+/// `oidc`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(transform = |s: &mut Schema| required(s, &["issuers", "keys", "claims"]))]
+pub(in crate::config) struct Oidc {
+    /// The values of `iss`: compared, never dialled.
+    pub(in crate::config) issuers: Texts,
+    /// Where its keys come from: `file`, `url` or `discovery`.
+    pub(in crate::config) keys: Field<Keys>,
+    /// The claims that rules and `identity` may use.
+    pub(in crate::config) claims: Texts,
+}
+
+/// One issuer of people, for whom workloads act.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(transform = |s: &mut Schema| required(s, &["name", "issuers", "keys", "audiences"]))]
+pub(in crate::config) struct Subjects {
+    /// Our name for it, `[a-z0-9-]{1,63}`. In our tokens `sub` is `<name>|<sub>`: a new name means other people.
+    #[schemars(regex(pattern = "^[a-z0-9-]{1,63}$"))]
+    pub(in crate::config) name: Text,
+    /// The values of `iss`: compared, never dialled, and none of a trust source.
+    pub(in crate::config) issuers: Texts,
+    /// Where its keys come from: `file`, `url` or `discovery`.
+    pub(in crate::config) keys: Field<Keys>,
+    /// What people's tokens must be addressed to.
+    pub(in crate::config) audiences: Texts,
+    /// How old a token may be. Default `24h`.
+    pub(in crate::config) max_age: Field<Duration>,
+    /// How long a token may live in all. Default `24h`.
+    pub(in crate::config) max_life: Field<Duration>,
+    /// How long the last good keys serve while the issuer cannot be reached. Default `24h`.
+    pub(in crate::config) max_stale: Field<Duration>,
+    /// How far the clocks may differ for `nbf` and `iat`; never for `exp`. Default `30s`.
+    pub(in crate::config) leeway: Field<Duration>,
+    /// Signature algorithms that are taken.
+    pub(in crate::config) algorithms: Texts,
+}
+
+/// `keys` of an issuer: exactly one of `file`, `url`, `discovery`; a cluster may also have `api_server`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[schemars(transform = |s: &mut Schema| one_of(s, &["file", "url", "discovery", "api_server"]))]

@@ -85,10 +85,9 @@ fn keys_of_later_releases_are_unknown() {
         (top("assertion_grant: { enabled: false }"), "assertion_grant"),
         (top("grpc: { reflection: true }"), "grpc"),
         (top("telemetry: { zipkin: https://x }"), "telemetry.zipkin"),
-        (top("subjects: []"), "subjects"),
         (top("state: { postgres: x }"), "state.postgres"),
         (top("only: { resources: [orders] }"), "only"),
-        (with_source("name: a\noidc: { issuers: [x] }"), "trust[0].oidc"),
+        (with_source("name: a\noidc: { issuers: [x], liveness: none }"), "trust[0].oidc.liveness"),
         (with_source(&format!("name: a\n{spiffe}\nclaims: [x]")), "trust[0].claims"),
         (
             with_source("name: a\nspiffe: { trust_domain: p.example, bundle: { url: https://x } }"),
@@ -306,7 +305,7 @@ fn a_file_that_is_no_tree_is_one_problem() {
     assert_eq!(
         refused("list", "- a\n"),
         [
-            "1:1 : a map with `issuer`, `identity_domain`, `listen`, `admin`, `signing`, `state`, `audit`, `limits`, `telemetry`, `include`, `trust`, `resources`, `rules`, `tests` is needed here, not a list"
+            "1:1 : a map with `issuer`, `identity_domain`, `listen`, `admin`, `signing`, `state`, `audit`, `limits`, `telemetry`, `include`, `trust`, `subjects`, `resources`, `rules`, `tests` is needed here, not a list"
         ]
     );
     let report = load(std::path::Path::new("/nowhere/countersign.yaml"), &Environment::default()).unwrap_err();

@@ -6,7 +6,7 @@ use crate::clock::Lifetime;
 use crate::issue::SigningSettings;
 use crate::jose::Algorithm;
 use crate::policy::{Expectation, Mode, TestCaller, TokenType};
-use crate::trust::{KubernetesKeys, Reuse, SourceKind, SpiffeKeys};
+use crate::trust::{IssuerKeys, Reuse, SourceKind, SpiffeKeys};
 
 const SOCKET: &str = "unix:///run/agent.sock";
 
@@ -26,7 +26,7 @@ fn spiffe_keys(form: &str) -> (SpiffeKeys, std::path::PathBuf) {
     }
 }
 
-fn kubernetes_keys(keys: &str) -> (KubernetesKeys, std::path::PathBuf) {
+fn kubernetes_keys(keys: &str) -> (IssuerKeys, std::path::PathBuf) {
     match kind(&format!("kubernetes: {{ issuers: [https://kubernetes.default.svc], liveness: none, keys: {keys} }}")) {
         (SourceKind::Kubernetes { keys, .. }, folder) => (keys, folder),
         other => panic!("{other:?}"),
@@ -51,24 +51,22 @@ fn forms_of_a_spiffe_source_wap_02_wap_03() {
 #[test]
 fn forms_of_a_kubernetes_source() {
     let (keys, folder) = kubernetes_keys("{ file: jwks.json }");
-    assert_eq!(keys, KubernetesKeys::File(folder.join("jwks.json")));
-    let (KubernetesKeys::Url(url), folder) = kubernetes_keys("{ url: https://10.0.0.1/keys, ca: ca.crt }") else {
+    assert_eq!(keys, IssuerKeys::File(folder.join("jwks.json")));
+    let (IssuerKeys::Url(url), folder) = kubernetes_keys("{ url: https://10.0.0.1/keys, ca: ca.crt }") else {
         panic!()
     };
     assert_eq!((url.url.as_str(), url.ca, url.token), ("https://10.0.0.1/keys", Some(folder.join("ca.crt")), None));
-    let (KubernetesKeys::Discovery(found), _) =
-        kubernetes_keys("{ discovery: https://10.0.0.1, ca: /ca, token: /token }")
+    let (IssuerKeys::Discovery(found), _) = kubernetes_keys("{ discovery: https://10.0.0.1, ca: /ca, token: /token }")
     else {
         panic!()
     };
     assert_eq!((found.ca, found.token), (Some("/ca".into()), Some("/token".into())));
-    let (KubernetesKeys::ApiServer(pod), _) = kubernetes_keys("{ api_server: {} }") else { panic!() };
+    let (IssuerKeys::ApiServer(pod), _) = kubernetes_keys("{ api_server: {} }") else { panic!() };
     assert_eq!(pod.url.as_str(), "https://kubernetes.default.svc/");
     assert_eq!(pod.ca, Some("/var/run/secrets/kubernetes.io/serviceaccount/ca.crt".into()));
     assert_eq!(pod.token, Some("/var/run/secrets/kubernetes.io/serviceaccount/token".into()));
     // The pod's own token never goes to another server.
-    let (KubernetesKeys::ApiServer(other), _) = kubernetes_keys("{ api_server: { url: https://10.0.0.1:6443 } }")
-    else {
+    let (IssuerKeys::ApiServer(other), _) = kubernetes_keys("{ api_server: { url: https://10.0.0.1:6443 } }") else {
         panic!()
     };
     assert_eq!((other.url.as_str(), other.ca, other.token), ("https://10.0.0.1:6443/", None, None));

@@ -43,7 +43,7 @@ fn walk(root: &Value, schema: &Value, way: &[&str], all: &mut Vec<(Vec<String>, 
 
 /// What the reader says is known at the end of `way`.
 fn known_to_the_reader(way: &[String]) -> BTreeSet<String> {
-    let lists = ["trust", "resources", "rules", "tests"];
+    let lists = ["trust", "subjects", "resources", "rules", "tests"];
     let mut text = String::from("{ ? : 0 }").replace("? ", "zzzzzzzzz");
     for key in way.iter().rev() {
         text = match lists.contains(&key.as_str()) {

@@ -30,7 +30,7 @@ impl Upstream {
 }
 
 /// Starts one source, waits for its first attempt, and says why it has no keys.
-async fn why_not(stand: &Stand, keys: KubernetesKeys) -> String {
+async fn why_not(stand: &Stand, keys: IssuerKeys) -> String {
     let view = stand.trust.apply(&[cluster("eu1", keys)]);
     stand.trust.first_attempts().await;
     let unusable = source(&view, "eu1").keys_at(stand.now()).unwrap_err();
@@ -43,10 +43,10 @@ async fn k8s_13_keys_come_from_a_url_an_api_server_and_discovery() {
     let stand = Stand::new();
     let upstream = Upstream::start(&stand, |settings| settings.odd_keys = true).await;
     for keys in [
-        KubernetesKeys::Url(upstream.endpoint(JWKS_PATH)),
-        KubernetesKeys::ApiServer(upstream.endpoint("")),
-        KubernetesKeys::Discovery(upstream.endpoint("")),
-        KubernetesKeys::Discovery(upstream.endpoint(DISCOVERY_PATH)),
+        IssuerKeys::Url(upstream.endpoint(JWKS_PATH)),
+        IssuerKeys::ApiServer(upstream.endpoint("")),
+        IssuerKeys::Discovery(upstream.endpoint("")),
+        IssuerKeys::Discovery(upstream.endpoint(DISCOVERY_PATH)),
     ] {
         let view = stand.trust.apply(&[cluster("eu1", keys.clone())]);
         stand.trust.first_attempts().await;
@@ -76,7 +76,7 @@ async fn jwk_14_redirects_long_answers_and_other_answers_are_refused() {
         // A path of its own each time, so that each is a new source.
         let mut keys = endpoint(&format!("{}{JWKS_PATH}", upstream.cluster.url()), Some(ca.clone()));
         keys.url.set_query(Some(says));
-        let why = why_not(&stand, KubernetesKeys::Url(keys)).await;
+        let why = why_not(&stand, IssuerKeys::Url(keys)).await;
         assert!(why.contains(says), "{behaviour:?}: {why}");
     }
     assert_eq!(other.cluster.all_requests(), 0);
@@ -87,7 +87,7 @@ async fn jwk_14_a_body_that_drips_ends_at_the_deadline() {
     let stand = Stand::new();
     let upstream = Upstream::start(&stand, |_| {}).await;
     upstream.cluster.behave(JWKS_PATH, Behaviour::Drip);
-    let why = why_not(&stand, KubernetesKeys::Url(upstream.endpoint(JWKS_PATH))).await;
+    let why = why_not(&stand, IssuerKeys::Url(upstream.endpoint(JWKS_PATH))).await;
     assert!(why.contains("no whole answer within 10 s"), "{why}");
 }
 
@@ -98,18 +98,18 @@ async fn jwk_14_only_the_configured_authority_is_trusted() {
     let url = format!("{}{JWKS_PATH}", upstream.cluster.url());
     let other = crate::world::x509::CertificateAuthority::for_servers("other").unwrap();
     let other = stand.write("other.crt", other.pem());
-    let why = why_not(&stand, KubernetesKeys::Url(endpoint(&url, Some(other.clone())))).await;
+    let why = why_not(&stand, IssuerKeys::Url(endpoint(&url, Some(other.clone())))).await;
     assert!(why.contains("not signed by an authority in") && why.contains("other.crt"), "{why}");
-    let why = why_not(&stand, KubernetesKeys::Url(endpoint(&url, None))).await;
+    let why = why_not(&stand, IssuerKeys::Url(endpoint(&url, None))).await;
     assert!(why.contains("system"), "{why}");
     let empty = stand.write("empty.crt", "");
-    let why = why_not(&stand, KubernetesKeys::Url(endpoint(&url, Some(empty)))).await;
+    let why = why_not(&stand, IssuerKeys::Url(endpoint(&url, Some(empty)))).await;
     assert!(why.contains("holds no certificate"), "{why}");
-    let why = why_not(&stand, KubernetesKeys::Url(endpoint("http://127.0.0.1:1/jwks", Some(other)))).await;
+    let why = why_not(&stand, IssuerKeys::Url(endpoint("http://127.0.0.1:1/jwks", Some(other)))).await;
     assert!(why.contains("GET http://127.0.0.1:1/jwks: only https is asked"), "{why}");
     // The right authority arrives in the same file: no restart is needed.
     let late = stand.write("late.crt", "");
-    let view = stand.trust.apply(&[cluster("eu1", KubernetesKeys::Url(endpoint(&url, Some(late.clone()))))]);
+    let view = stand.trust.apply(&[cluster("eu1", IssuerKeys::Url(endpoint(&url, Some(late.clone()))))]);
     stand.trust.first_attempts().await;
     stand.write("late.crt", upstream.cluster.ca_pem());
     let eu1 = source(&view, "eu1");
@@ -120,12 +120,12 @@ async fn jwk_14_only_the_configured_authority_is_trusted() {
 async fn md_17_and_k8s_14_discovery_of_others_is_not_used() {
     let stand = Stand::new();
     let upstream = Upstream::start(&stand, |settings| settings.issuers = vec!["https://oidc.example".to_owned()]).await;
-    let why = why_not(&stand, KubernetesKeys::Discovery(upstream.endpoint(""))).await;
+    let why = why_not(&stand, IssuerKeys::Discovery(upstream.endpoint(""))).await;
     assert!(why.contains("is of issuer \"https://oidc.example\"") && why.contains(ISSUER), "{why}");
     assert_eq!(upstream.cluster.requests(JWKS_PATH), 0);
     let elsewhere = "https://localhost:1/openid/v1/jwks".to_owned();
     let upstream = Upstream::start(&stand, |settings| settings.jwks_uri = Some(elsewhere)).await;
-    let why = why_not(&stand, KubernetesKeys::Discovery(upstream.endpoint(""))).await;
+    let why = why_not(&stand, IssuerKeys::Discovery(upstream.endpoint(""))).await;
     assert!(why.contains("on another host than 127.0.0.1"), "{why}");
     assert_eq!(upstream.cluster.requests(JWKS_PATH), 0);
 }
@@ -134,14 +134,14 @@ async fn md_17_and_k8s_14_discovery_of_others_is_not_used() {
 async fn k8s_13_and_21_tokens_are_sent_and_read_again() {
     let stand = Stand::new();
     let upstream = Upstream::start(&stand, |settings| settings.discovery_needs_token = true).await;
-    let why = why_not(&stand, KubernetesKeys::ApiServer(upstream.endpoint(""))).await;
+    let why = why_not(&stand, IssuerKeys::ApiServer(upstream.endpoint(""))).await;
     assert!(why.contains("403") && why.contains("anonymous discovery is off"), "{why}");
     let mut with_token = upstream.endpoint("");
     with_token.token = Some(stand.write("token", "wrong\n"));
-    let why = why_not(&stand, KubernetesKeys::ApiServer(with_token.clone())).await;
+    let why = why_not(&stand, IssuerKeys::ApiServer(with_token.clone())).await;
     assert!(why.contains("401: our own token was not accepted"), "{why}");
     assert!(!why.contains("wrong"), "{why}");
-    let view = stand.trust.apply(&[cluster("eu1", KubernetesKeys::ApiServer(with_token.clone()))]);
+    let view = stand.trust.apply(&[cluster("eu1", IssuerKeys::ApiServer(with_token.clone()))]);
     let eu1 = source(&view, "eu1");
     stand.write("token", format!("{}\n", upstream.cluster.admin_token().expose()));
     stand.through_attempts("eu1", "admitted", || key_ids(&eu1, stand.now()) == ids(&[&upstream.active()])).await;
@@ -165,14 +165,14 @@ async fn our_token_is_not_shown_to_another_port() {
     stand.write("ca.crt", [upstream.cluster.ca_pem(), other.cluster.ca_pem()].concat());
     let mut with_token = upstream.endpoint("");
     with_token.token = Some(stand.write("token", upstream.cluster.admin_token().expose()));
-    let why = why_not(&stand, KubernetesKeys::Discovery(with_token)).await;
+    let why = why_not(&stand, IssuerKeys::Discovery(with_token)).await;
     // A foreign token would have been a 401.
     assert!(why.contains("403: our token goes to the configured host and port alone"), "{why}");
 }
 
 /// As [`why_not`] for a source whose last good keys are known.
 async fn why_not_again(stand: &Stand, keys: Endpoint) -> String {
-    stand.trust.apply(&[cluster("eu1", KubernetesKeys::ApiServer(keys))]);
+    stand.trust.apply(&[cluster("eu1", IssuerKeys::ApiServer(keys))]);
     stand.trust.first_attempts().await;
     stand.status("eu1").last_error.unwrap()
 }
@@ -181,7 +181,7 @@ async fn why_not_again(stand: &Stand, keys: Endpoint) -> String {
 async fn jwk_15_an_upstream_that_is_down_costs_nothing_until_max_stale() {
     let stand = Stand::new();
     let upstream = Upstream::start(&stand, |_| {}).await;
-    let view = stand.trust.apply(&[cluster("eu1", KubernetesKeys::Url(upstream.endpoint(JWKS_PATH)))]);
+    let view = stand.trust.apply(&[cluster("eu1", IssuerKeys::Url(upstream.endpoint(JWKS_PATH)))]);
     stand.trust.first_attempts().await;
     let eu1 = source(&view, "eu1");
     let confirmed = eu1.keys_at(stand.now()).unwrap().confirmed_at;

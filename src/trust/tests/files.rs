@@ -112,13 +112,13 @@ fn k8s_09_one_key_in_two_files_is_refused_with_both_names() {
     elsewhere.name = SourceName::parse("elsewhere").unwrap();
     let SourceKind::Kubernetes { issuers, .. } = &mut elsewhere.kind else { panic!() };
     *issuers = BTreeSet::from(["https://elsewhere".to_owned()]);
-    let problems = check_key_files(&[one.clone(), two.clone()]);
+    let problems = check_key_files("trust", &[one.clone(), two.clone()]);
     assert_eq!(problems.len(), 1);
     assert!(problems[0].message.contains("edge-1") && problems[0].message.contains("edge-2"), "{problems:?}");
     assert_eq!(problems[0].place.to_string(), "trust[1].kubernetes.keys.file");
     assert_eq!(problems[0].severity, Severity::Problem);
-    assert!(check_key_files(&[one.clone(), elsewhere]).is_empty());
+    assert!(check_key_files("trust", &[one.clone(), elsewhere]).is_empty());
     std::fs::remove_file(stand.path("2.json")).unwrap();
-    let lints = check_key_files(&[one, two]);
+    let lints = check_key_files("trust", &[one, two]);
     assert!(lints.iter().all(|lint| lint.severity == Severity::Lint) && lints.len() == 1);
 }

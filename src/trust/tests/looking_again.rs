@@ -10,7 +10,7 @@ const INTERVAL: Lifetime = Lifetime::from_seconds(30);
 
 async fn started(stand: &Stand) -> (Upstream, Arc<TrustedSource>) {
     let upstream = Upstream::start(stand, |_| {}).await;
-    let view = stand.trust.apply(&[cluster("eu1", KubernetesKeys::Url(upstream.endpoint(JWKS_PATH)))]);
+    let view = stand.trust.apply(&[cluster("eu1", IssuerKeys::Url(upstream.endpoint(JWKS_PATH)))]);
     stand.trust.first_attempts().await;
     let next = || stand.status("eu1").next_attempt.is_some();
     until("asleep", next).await;

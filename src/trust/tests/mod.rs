@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Endpoint, KubernetesKeys, SourceKind, SourceSettings, SourceStatus, SpiffeKeys, Trust, TrustView, TrustedSource,
+    Endpoint, IssuerKeys, SourceKind, SourceSettings, SourceStatus, SpiffeKeys, Trust, TrustView, TrustedSource,
 };
 use crate::clock::{Clock, Lifetime, ManualClock, Timestamp};
 use crate::entropy::SystemEntropy;
@@ -129,12 +129,12 @@ fn settings(name: &str, kind: SourceKind) -> SourceSettings {
     }
 }
 
-fn cluster(name: &str, keys: KubernetesKeys) -> SourceSettings {
+fn cluster(name: &str, keys: IssuerKeys) -> SourceSettings {
     settings(name, SourceKind::Kubernetes { issuers: BTreeSet::from([ISSUER.to_owned()]), keys })
 }
 
 fn cluster_file(name: &str, path: &Path) -> SourceSettings {
-    cluster(name, KubernetesKeys::File(path.to_path_buf()))
+    cluster(name, IssuerKeys::File(path.to_path_buf()))
 }
 
 fn domain(name: &str, trust_domain: &str, keys: SpiffeKeys) -> SourceSettings {

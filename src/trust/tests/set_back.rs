@@ -44,7 +44,7 @@ async fn a_clock_that_is_set_back_delays_no_withdrawal() {
 async fn jwk_13_a_source_that_can_be_asked_is_asked_at_once_when_its_keys_are_needed() {
     let stand = Stand::new();
     let upstream = Upstream::start(&stand, |_| {}).await;
-    let view = stand.trust.apply(&[cluster("eu1", KubernetesKeys::Url(upstream.endpoint(JWKS_PATH)))]);
+    let view = stand.trust.apply(&[cluster("eu1", IssuerKeys::Url(upstream.endpoint(JWKS_PATH)))]);
     stand.trust.first_attempts().await;
     until("it sleeps", || stand.status("eu1").next_attempt.is_some()).await;
     let eu1 = source(&view, "eu1");

@@ -31,9 +31,10 @@ fn document(generation: &Generation) -> Map<String, Value> {
     let mut methods = BTreeSet::new();
     let mut algorithms = BTreeSet::new();
     for source in generation.trust().sources() {
-        methods.insert(match source.settings.kind {
-            SourceKind::Spiffe { .. } => "spiffe_jwt",
-            SourceKind::Kubernetes { .. } => "private_key_jwt",
+        methods.extend(match source.settings.kind {
+            SourceKind::Spiffe { .. } => Some("spiffe_jwt"),
+            SourceKind::Kubernetes { .. } | SourceKind::Oidc { .. } => Some("private_key_jwt"),
+            SourceKind::People { .. } => None,
         });
         algorithms.extend(source.settings.algorithms.iter().map(|algorithm| algorithm.name()));
     }

@@ -1,0 +1,88 @@
+//! Tokens of people, for whom a workload may act (design §3).
+//!
+//! A person is a subject and never a caller: nothing here makes a [`super::VerifiedIdentity`], and whether the workload may act is not asked.
+
+use super::find_key::open_with;
+use super::{Evidence, Subject, Verifier, audience, federated, oidc, refuse_claims, shown, validity};
+use crate::credential::CompactJws;
+use crate::identity::VerifiedSubject;
+use crate::jose::Object;
+use crate::reason::{Refusal, Unaccepted, Unverified, quoted};
+
+/// Bytes of a `sub` (OpenID Connect Core 1.0 §2).
+const LONGEST_SUB: usize = 255;
+/// The types of a person's token: an ID token has none or `JWT`, an access token of the issuer may have its own (RFC 9068 §2.1).
+const TYPES: &[&str] = &["JWT", "at+jwt"];
+
+/// A person whose token was verified on this request.
+#[derive(Debug)]
+pub struct VerifiedPerson {
+    /// Who, and until when. Its scopes are `None`: those of another issuer mean nothing here.
+    pub subject: Subject,
+    /// Who may act for the person, as its issuer says (RFC 8693 §4.4). It has not been compared with anybody.
+    pub may_act: Option<Object>,
+}
+
+/// Verifies the token of a person: shape, issuer, key, signature, audience, validity and `sub`.
+///
+/// Waits and asks outside only as [`Verifier::verify`] does. Never says that the caller may act for the person.
+///
+/// # Errors
+/// The first check that does not hold; `source_unknown` when no `subjects` have its issuer.
+pub async fn verify(
+    verifier: &Verifier<'_>,
+    jws: &CompactJws,
+    evidence: &mut Evidence,
+) -> Result<VerifiedPerson, Refusal> {
+    let (header, claims) = shown(jws, TYPES, evidence)?;
+    let issuer = claims.unverified_issuer().unwrap_or_default().to_owned();
+    let issuers = verifier.trust.people_of_issuer(&issuer);
+    if issuers.is_empty() {
+        let note = format!("issuer {} is not one of subjects; nothing was fetched", quoted(&issuer));
+        return Err(Refusal::unverified(Unverified::SourceUnknown, note));
+    }
+    let opened = open_with(issuers, jws, &header, claims, verifier.at, evidence).await?;
+    federated::check_issuer(&opened)?;
+    let (source, claims) = (&opened.source.settings, &opened.claims);
+    oidc::refuse_foreign_spiffe_id(claims)?;
+    let sub = claims.text("sub").map_err(refuse_claims)?;
+    if !is_sub(sub) {
+        let note = format!("sub {} is not 1 to {LONGEST_SUB} printable ASCII characters", quoted(sub));
+        return Err(Refusal::unverified(Unverified::SubjectInvalid, note));
+    }
+    if claims.has("act") {
+        return Err(Refusal::unaccepted(
+            Unaccepted::ClaimsInvalid,
+            "This token says that somebody acts for the person already. A token of the person alone is needed.",
+            "an actor of another issuer means nothing here, and is not left out either",
+        ));
+    }
+    audience::check(claims, source, verifier.issuer)?;
+    let window = validity::check(claims, None, source, verifier.at)?;
+    let may_act = claims.optional_object("may_act").map_err(refuse_claims)?.cloned();
+    let who = VerifiedSubject::Person { source: source.name.clone(), sub: sub.to_owned() };
+    Ok(VerifiedPerson { subject: Subject { who, acted_by: Vec::new(), scopes: None, ends: window.ends_at }, may_act })
+}
+
+/// In our tokens the name of the subjects comes first, and has no bar: whatever follows the first one is the person's.
+fn is_sub(sub: &str) -> bool {
+    (1..=LONGEST_SUB).contains(&sub.len())
+        && sub.bytes().all(|byte| (0x20..=0x7e).contains(&byte))
+        && !sub.starts_with(' ')
+        && !sub.ends_with(' ')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sub_is_printable_ascii_without_spaces_around() {
+        for good in ["a", "auth0|5f7c", "10769150350006150715113082367", "Ada Lovelace", &"x".repeat(255)] {
+            assert!(is_sub(good), "{good}");
+        }
+        for bad in ["", " a", "a ", "a\nb", "a\u{7f}", "zoë", "a\u{202e}b", &"x".repeat(256)] {
+            assert!(!is_sub(bad), "{bad:?}");
+        }
+    }
+}
