@@ -8,10 +8,12 @@ mod evidence;
 mod find_key;
 mod jwt_svid;
 mod kubernetes;
+mod own_token;
 mod parties;
 mod validity;
 
 pub use evidence::Evidence;
+pub use own_token::{FLAT_CLAIMS, MOST_ACTORS, OwnToken};
 pub use parties::{Binding, Parties, Subject};
 
 use crate::clock::Timestamp;
@@ -126,7 +128,7 @@ impl Declared {
     }
 }
 
-const NOT_A_JWT: &str = "client_assertion must be a signed JWT in compact form.";
+const NOT_A_JWT: &str = "This is no signed JWT in compact form.";
 
 fn refuse_header(fault: HeaderFault) -> Refusal {
     match fault {
