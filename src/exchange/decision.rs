@@ -173,17 +173,23 @@ impl Decision {
         self.record.token = Some(TokenRecord { jti: token.id.clone(), client_id, aud, scope, expires });
     }
 
-    /// Something was revoked, or a revocation lifted.
-    pub(super) fn revoked(&mut self, revocation: RevocationRecord) {
-        self.outcome = Outcome::Allow;
+    /// It is about revoking a token, not about having one.
+    pub fn of_revocation(&mut self) {
         self.record.grant_type = Some("revocation".into());
-        self.record.revocation = Some(revocation);
+    }
+
+    /// Something was revoked or a revocation lifted, or there was nothing to do and the note says why.
+    pub(super) fn revoked(&mut self, revocation: Option<RevocationRecord>, note: &str) {
+        self.outcome = Outcome::Allow;
+        self.record.revocation = revocation;
+        note.clone_into(&mut self.record.note);
     }
 
     pub(super) fn refused(&mut self, refusal: &Refusal) {
         self.outcome = Outcome::Deny;
         let record = &mut self.record;
         record.token = None;
+        record.revocation = None;
         record.reason = Some(refusal.reason().code().into());
         refusal.to_caller().clone_into(&mut record.said);
         refusal.to_operator().clone_into(&mut record.note);

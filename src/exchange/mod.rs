@@ -17,6 +17,7 @@ mod recorder;
 mod reference;
 mod request;
 pub mod revocation;
+mod revoke;
 mod settings;
 mod subject;
 mod writer;
@@ -30,6 +31,7 @@ pub use record::{AskedRecord, CredentialRecord, KeyRecord, Record, RevocationRec
 pub use recorder::{NotRecorded, RecordOutputs, Recorder};
 pub use reference::{ErrorRef, References};
 pub use request::{ExchangeRequest, Grants};
+pub use revoke::RevokeRequest;
 pub use settings::{AuditSettings, LimitSettings, Rate};
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -45,7 +47,7 @@ use crate::policy::{Ask, Grant};
 use crate::reason::{Refusal, Unavailable};
 use crate::store::Store;
 use crate::telemetry::{Metrics, Spans};
-use crate::verify::{Parties, Verifier};
+use crate::verify::{Parties, VerifiedIdentity, Verifier};
 use claims::Claims;
 use limits::{Limits, Place};
 
@@ -163,9 +165,9 @@ impl Exchange {
 
     /// What a door refuses before there is a request: recorded like every other refusal.
     pub async fn refuse(&self, refusal: Refusal, decision: &mut Decision) -> Refusal {
-        match self.conclude(Err(refusal), decision).await {
+        match self.conclude::<()>(Err(refusal), decision).await {
             Err(refusal) => refusal,
-            Ok(_) => Refusal::internal("a refusal was concluded as a grant"),
+            Ok(()) => Refusal::internal("a refusal was concluded as a grant"),
         }
     }
 
@@ -185,10 +187,9 @@ impl Exchange {
     }
 
     /// Tells the decision how it ended; with `audit: required` nothing leaves before the record is durable.
-    async fn conclude(&self, outcome: Result<Issued, Refusal>, decision: &mut Decision) -> Result<Issued, Refusal> {
-        match &outcome {
-            Ok(issued) => decision.granted(&issued.token),
-            Err(refusal) => decision.refused(refusal),
+    async fn conclude<T>(&self, outcome: Result<T, Refusal>, decision: &mut Decision) -> Result<T, Refusal> {
+        if let Err(refusal) = &outcome {
+            decision.refused(refusal);
         }
         if !self.recorder.is_required() {
             return outcome;
@@ -217,11 +218,38 @@ impl Exchange {
         // What was revoked in the meantime, and acknowledged, counts (design §9.5).
         revocation::check(&self.store.revocations(), grant.client(), decision.evidence().key.as_ref(), at)?;
         let token = self.issuer.mint(generation.issuer(), &grant, at)?;
+        decision.granted(&token);
         let life = token.expires_at.since(token.issued_at);
         Ok(Issued { expires_in: life.seconds(), refresh_in: refresh_in(life), scopes: grant.scopes().clone(), token })
     }
 
-    /// Verify, count, then ask the policy, and say what the grant would use up. Who only asks what would be decided has no place and is not counted.
+    /// Who asks, and that it may be served: verified, not revoked, and not too often.
+    async fn authenticated(
+        &self,
+        generation: &Generation,
+        shown: &Shown,
+        at: Timestamp,
+        place: Option<&mut Place<'_>>,
+        decision: &mut Decision,
+    ) -> Result<VerifiedIdentity, Refusal> {
+        let verifier = Verifier {
+            trust: generation.trust(),
+            issuer: generation.issuer(),
+            identity_domain: generation.identity_domain(),
+            at,
+        };
+        let client = verifier.verify(shown, decision.evidence()).await?;
+        decision.identified(client.identity());
+        let revoked = self.store.revocations();
+        revocation::check(&revoked, client.identity(), decision.evidence().key.as_ref(), at)?;
+        if let Some(place) = place {
+            place.is_of(&client.identity().id, generation.limits().per_identity, at)?;
+        }
+        Ok(client)
+    }
+
+    /// Verify, count, then ask the policy, and say what the grant would use up. Who only asks what would be decided has no
+    /// place and is not counted.
     async fn decide(
         &self,
         generation: &Generation,
@@ -231,19 +259,7 @@ impl Exchange {
         decision: &mut Decision,
     ) -> Result<(Grant, Claims), Refusal> {
         decision.asks(&request.ask);
-        let verifier = Verifier {
-            trust: generation.trust(),
-            issuer: generation.issuer(),
-            identity_domain: generation.identity_domain(),
-            at,
-        };
-        let client = verifier.verify(&request.client, decision.evidence()).await?;
-        decision.identified(client.identity());
-        let revoked = self.store.revocations();
-        revocation::check(&revoked, client.identity(), decision.evidence().key.as_ref(), at)?;
-        if let Some(place) = place {
-            place.is_of(&client.identity().id, generation.limits().per_identity, at)?;
-        }
+        let client = self.authenticated(generation, &request.client, at, place, decision).await?;
         let binding = binding::proven(&request)?;
         let subject = subject::verified(&request)?;
         let parties = Parties { client, actor: None, subject, binding };

@@ -110,14 +110,16 @@ impl Exchange {
         tracing::warn!(lift = change.lift, ?report, "an operator changes what is revoked");
         let mut decision = self.open(Transport::Operator, IpAddr::V4(Ipv4Addr::LOCALHOST));
         decision.uses(generation.id());
-        decision.revoked(RevocationRecord {
+        decision.of_revocation();
+        let record = RevocationRecord {
             action: if change.lift { "lift".into() } else { "revoke".into() },
             kind: kind.as_str().into(),
             name,
             ends: after.ends.map(Timestamp::to_rfc3339),
             by: change.by,
             reason: change.reason,
-        });
+        };
+        decision.revoked(Some(record), "");
         Ok(report)
     }
 

@@ -4,10 +4,11 @@
 //! revoked, and changes nothing.
 
 use crate::clock::{Lifetime, Timestamp};
-use crate::identity::{SourceName, VerifiedSubject, WorkloadIdentity};
+use crate::identity::{VerifiedSubject, WorkloadIdentity};
 use crate::jose::Thumbprint;
 use crate::reason::{Refusal, Unaccepted};
 use crate::store::{Revocation, RevocationKind, Snapshot};
+use crate::verify::OwnToken;
 
 /// How long a credential or token may live at least: a revocation is kept so long after its end.
 pub(super) const LONGEST_LIFE: Lifetime = Lifetime::from_hours(24);
@@ -16,14 +17,12 @@ pub(super) const LONGEST_LIFE: Lifetime = Lifetime::from_hours(24);
 pub(super) const MARGIN: Lifetime = Lifetime::from_hours(1);
 
 /// Why something is revoked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Hit<'a> {
-    /// The kind of revocation.
-    pub kind: RevocationKind,
-    /// What it names.
-    pub name: &'a str,
+#[derive(Clone, Copy, Debug)]
+struct Hit<'a> {
+    kind: RevocationKind,
+    name: &'a str,
     /// When it ended, if it has: what was issued before stays refused.
-    pub ended: Option<Timestamp>,
+    ended: Option<Timestamp>,
 }
 
 /// Whether a verified workload may be served: neither it, nor its source, nor the key that vouched for it is revoked.
@@ -55,46 +54,27 @@ pub fn check_subject(
     issued: Option<Timestamp>,
     at: Timestamp,
 ) -> Result<(), Refusal> {
-    match subject {
-        VerifiedSubject::Workload(identity) => check(snapshot, identity, None, at),
-        VerifiedSubject::Person { source, sub } => {
-            let name = person(source, sub);
-            let names =
-                [(RevocationKind::Identity, Some(name.as_str())), (RevocationKind::Source, Some(source.as_str()))];
-            refuse(find(snapshot, names, issued, at))
-        }
+    if let VerifiedSubject::Workload(identity) = subject {
+        return check(snapshot, identity, None, at);
     }
+    let (name, source) = (subject.name(), subject.source());
+    let names = [(RevocationKind::Identity, Some(name.as_str())), (RevocationKind::Source, Some(source.as_str()))];
+    refuse(find(snapshot, names, issued, at))
 }
 
-/// How a person is named in our tokens, and so in a revocation.
-pub fn person(source: &SourceName, sub: &str) -> String {
-    format!("{source}|{sub}")
-}
-
-/// What a token of ours says, as far as a revocation can name it.
-#[derive(Clone, Debug, Default)]
-pub struct TokenFacts<'a> {
-    /// `jti`.
-    pub id: &'a str,
-    /// `sub`, `client_id`, and every `sub` in `act`.
-    pub identities: Vec<&'a str>,
-    /// The claim `source`.
-    pub source: Option<&'a str>,
-    /// The `kid` of our key that signed it.
-    pub key_id: Option<&'a str>,
-    /// `iat`.
-    pub issued_at: Option<Timestamp>,
-}
-
-/// The revocation that takes a token of ours out of use, if there is one.
-pub fn of_token<'a>(snapshot: &Snapshot, token: &TokenFacts<'a>, at: Timestamp) -> Option<Hit<'a>> {
+/// The kind of revocation that takes a token of ours out of use, if there is one: of the token itself, of anybody that it
+/// names, of the source that vouched, of our key that signed it.
+pub fn of_token(snapshot: &Snapshot, token: &OwnToken, at: Timestamp) -> Option<RevocationKind> {
+    let subject = token.subject.name();
     let one = [
-        (RevocationKind::Token, Some(token.id)),
-        (RevocationKind::Source, token.source),
-        (RevocationKind::Key, token.key_id),
+        (RevocationKind::Token, Some(token.id.as_str())),
+        (RevocationKind::Identity, Some(subject.as_str())),
+        (RevocationKind::Identity, Some(token.client_id.as_str())),
+        (RevocationKind::Source, Some(token.subject.source().as_str())),
+        (RevocationKind::Key, Some(token.key_id.as_str())),
     ];
-    let identities = token.identities.iter().map(|name| (RevocationKind::Identity, Some(*name)));
-    find(snapshot, one.into_iter().chain(identities), token.issued_at, at)
+    let actors = token.acted_by.iter().map(|actor| (RevocationKind::Identity, Some(actor.as_str())));
+    find(snapshot, one.into_iter().chain(actors), Some(token.issued_at), at).map(|hit| hit.kind)
 }
 
 fn find<'a>(
