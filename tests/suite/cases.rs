@@ -15,6 +15,7 @@ mod keys;
 mod kubernetes;
 mod limits;
 mod matrix;
+mod oidc;
 mod policy;
 mod request;
 mod run;
