@@ -16,6 +16,7 @@ mod kubernetes;
 mod limits;
 mod matrix;
 mod oidc;
+mod people;
 mod policy;
 mod request;
 mod run;
