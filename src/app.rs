@@ -356,6 +356,7 @@ fn generation(configuration: &Configuration, trust: &Arc<Trust>) -> anyhow::Resu
         issuer: &configuration.issuer,
         identity_domain: &configuration.identity_domain,
         sources: &configuration.sources,
+        subjects: &configuration.subjects,
         resources: &configuration.resources,
         rules: &configuration.rules,
         tests: &configuration.tests,
@@ -369,6 +370,7 @@ fn generation(configuration: &Configuration, trust: &Arc<Trust>) -> anyhow::Resu
         trust.apply(&configuration.authorities()),
         policy,
         configuration.limits,
+        configuration.grants.clone(),
     ))
 }
 

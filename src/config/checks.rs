@@ -32,6 +32,7 @@ pub(super) fn run(parts: &Parts, opened: &Opened, ledger: &Ledger) {
         issuer: &issuer,
         identity_domain: &domain,
         sources: &sources,
+        subjects: &subjects,
         resources: &resources,
         rules: &rules,
         tests: if whole { &tests } else { &[] },

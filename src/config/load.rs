@@ -250,6 +250,7 @@ impl Parts {
             audit: server.audit,
             limits: server.limits,
             telemetry: server.telemetry,
+            grants: server.grants,
             sources: self.sources.into_values(),
             subjects: self.subjects.into_values(),
             resources: self.resources.into_values(),

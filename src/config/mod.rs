@@ -27,7 +27,7 @@ pub use load::{load, load_settled};
 pub use report::{Finding, Report};
 pub use schema::schema;
 
-use crate::exchange::{AuditSettings, LimitSettings};
+use crate::exchange::{AuditSettings, Grants, LimitSettings};
 use crate::identity::{IssuerUrl, TrustDomain};
 use crate::issue::SigningSettings;
 use crate::policy::{ResourceSettings, RuleSettings, TestSettings};
@@ -55,6 +55,8 @@ pub struct Configuration {
     pub audit: AuditSettings,
     /// How many requests are taken.
     pub limits: LimitSettings,
+    /// The grants that are served.
+    pub grants: Vec<Grants>,
     /// Where telemetry goes besides `/metrics`.
     pub telemetry: TelemetrySettings,
     /// Whose word counts.

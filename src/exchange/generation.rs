@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::LimitSettings;
+use super::{Grants, LimitSettings};
 use crate::identity::{IssuerUrl, TrustDomain};
 use crate::policy::Policy;
 use crate::trust::TrustView;
@@ -39,6 +39,7 @@ pub struct Generation {
     trust: TrustView,
     policy: Policy,
     limits: LimitSettings,
+    grants: Vec<Grants>,
 }
 
 impl Generation {
@@ -50,8 +51,14 @@ impl Generation {
         trust: TrustView,
         policy: Policy,
         limits: LimitSettings,
+        grants: Vec<Grants>,
     ) -> Self {
-        Self { id, issuer, identity_domain, trust, policy, limits }
+        Self { id, issuer, identity_domain, trust, policy, limits, grants }
+    }
+
+    /// The grants that it serves.
+    pub fn grants(&self) -> &[Grants] {
+        &self.grants
     }
 
     /// Its name.

@@ -15,5 +15,5 @@ pub use scope::{Scope, ScopeError, ScopeSet};
 pub use spiffe_id::{SpiffeId, SpiffeIdError, TrustDomain};
 pub use template::{IdentityTemplate, PathTemplate, TemplateError};
 pub use workload::{
-    Assurance, Attributes, Confirmation, CredentialFacts, CredentialKind, VerifiedSubject, WorkloadIdentity,
+    Assurance, Attributes, Confirmation, CredentialFacts, CredentialKind, PERSON, VerifiedSubject, WorkloadIdentity,
 };

@@ -148,3 +148,40 @@ pub enum VerifiedSubject {
         sub: String,
     },
 }
+
+/// The word for people in `kind`.
+pub const PERSON: &str = "person";
+
+impl VerifiedSubject {
+    /// The source whose word it is.
+    pub const fn source(&self) -> &SourceName {
+        match self {
+            Self::Workload(workload) => &workload.source,
+            Self::Person { source, .. } => source,
+        }
+    }
+
+    /// The `sub` of tokens: a SPIFFE ID, or the source's name, a bar and the person's `sub` there. No name of a source has a bar.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Workload(workload) => workload.id.to_string(),
+            Self::Person { source, sub } => format!("{source}|{sub}"),
+        }
+    }
+
+    /// The word for what it is, in `kind`.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Workload(workload) => workload.kind.as_str(),
+            Self::Person { .. } => PERSON,
+        }
+    }
+
+    /// The workload, if it is one.
+    pub const fn workload(&self) -> Option<&WorkloadIdentity> {
+        match self {
+            Self::Workload(workload) => Some(workload),
+            Self::Person { .. } => None,
+        }
+    }
+}

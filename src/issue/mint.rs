@@ -11,9 +11,9 @@ use super::{KeyRing, RingKey};
 use crate::clock::{Lifetime, Timestamp};
 use crate::credential::CompactJws;
 use crate::entropy::Entropy;
-use crate::identity::{Confirmation, IssuerUrl};
+use crate::identity::{Confirmation, IssuerUrl, PERSON, SpiffeId};
 use crate::jose::{Sealed, parse_object};
-use crate::policy::Grant;
+use crate::policy::{Grant, GrantSubject};
 use crate::reason::{Refusal, Unavailable};
 use crate::secret::Secret;
 
@@ -116,12 +116,11 @@ fn claims(
     issued_at: Timestamp,
     expires_at: Timestamp,
 ) -> Map<String, Value> {
-    let client = grant.client();
     let mut claims: Map<String, Value> =
         grant.claims().iter().map(|(name, value)| (name.clone(), value.clone())).collect();
     let mut set = |name: &str, value: Value| claims.insert(name.to_owned(), value);
     set("iss", issuer.as_str().into());
-    set("sub", client.id.as_str().into());
+    set("sub", grant.subject().to_string().into());
     set("aud", grant.audience().as_str().into());
     set("exp", expires_at.seconds().into());
     set("iat", issued_at.seconds().into());
@@ -129,17 +128,37 @@ fn claims(
     set("jti", id.into());
     set("client_id", grant.client_id().into());
     set("scope", grant.scopes().to_string().into());
-    set("source", client.source.as_str().into());
-    set("kind", client.kind.as_str().into());
+    match grant.subject() {
+        GrantSubject::Person { source, .. } => {
+            set("source", source.as_str().into());
+            set("kind", PERSON.into());
+        }
+        GrantSubject::Workload(workload) => {
+            set("source", workload.source.as_str().into());
+            set("kind", workload.kind.as_str().into());
+            for name in ["cluster", "namespace", "service_account"] {
+                if let Some(value) = workload.attributes.named(name) {
+                    set(name, value.into());
+                }
+            }
+        }
+    }
+    if let Some(act) = act(grant.actors()) {
+        set("act", act);
+    }
     if let Some(confirmation) = grant.confirmation() {
         set("cnf", serde_json::json!({ (confirmation.member()): confirmation.value() }));
     }
-    for name in ["cluster", "namespace", "service_account"] {
-        if let Some(value) = client.attributes.named(name) {
-            set(name, value.into());
-        }
-    }
     claims
+}
+
+/// The chain of actors, the newest outermost (RFC 8693 §4.1). Identities and nothing else.
+fn act(actors: &[SpiffeId]) -> Option<Value> {
+    actors.iter().rev().fold(None, |earlier, actor| {
+        let mut act = Map::from_iter([("sub".to_owned(), Value::from(actor.as_str()))]);
+        act.extend(earlier.map(|earlier| ("act".to_owned(), earlier)));
+        Some(Value::Object(act))
+    })
 }
 
 /// Issue, then distrust what was issued: the sealed bytes must say what the grant says, and no more.
@@ -149,10 +168,20 @@ fn distrust(text: &str, issuer: &IssuerUrl, grant: &Grant, ends: Timestamp, at: 
     let sealed = parse_object(jws.payload()).map_err(|_not_json| fault("claims"))?;
     let says = |name: &'static str, text: &str| if sealed.text(name) == Some(text) { Ok(()) } else { Err(fault(name)) };
     says("iss", issuer.as_str())?;
-    says("sub", grant.client().id.as_str())?;
+    says("sub", &grant.subject().to_string())?;
     says("aud", grant.audience().as_str())?;
     says("client_id", grant.client_id())?;
     says("scope", &grant.scopes().to_string())?;
+    let mut sealed_act = sealed.object("act");
+    for actor in grant.actors() {
+        if sealed_act.and_then(|act| act.text("sub")) != Some(actor.as_str()) {
+            return Err(fault("act"));
+        }
+        sealed_act = sealed_act.and_then(|act| act.object("act"));
+    }
+    if sealed_act.is_some() {
+        return Err(fault("act"));
+    }
     let bound = sealed.object("cnf").and_then(|cnf| cnf.text(grant.confirmation()?.member()));
     if bound != grant.confirmation().map(Confirmation::value) || sealed.has("cnf") != bound.is_some() {
         return Err(fault("cnf"));

@@ -2,13 +2,13 @@
 //!
 //! Never takes a rule that it does not understand: one problem refuses the whole policy.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::Policy;
-use super::pattern::{PathPattern, PatternError};
-use super::rule::{Resource, Rule};
-use super::settings::{FromSettings, ResourceSettings, RuleSettings, TestSettings, TokenType};
+use super::callers::Callers;
+use super::rule::{Delegation, Resource, Rule};
+use super::settings::{ResourceSettings, RuleSettings, TestSettings, TokenType};
 use crate::clock::Lifetime;
 use crate::identity::{IssuerUrl, SourceName, TrustDomain};
 use crate::problem::{Place, Problem};
@@ -29,6 +29,8 @@ pub struct PolicyInput<'a> {
     pub identity_domain: &'a TrustDomain,
     /// The sources that rules speak of.
     pub sources: &'a [SourceSettings],
+    /// The issuers of people, for whom rules let workloads act.
+    pub subjects: &'a [SourceSettings],
     /// The resources.
     pub resources: &'a [ResourceSettings],
     /// The rules of all files, in order.
@@ -41,9 +43,8 @@ impl Policy {
     /// Compiles and runs the tests. There is a policy exactly when no problem refuses it; lints come either way.
     pub fn compile(input: &PolicyInput<'_>) -> (Option<Self>, Vec<Problem>) {
         let mut problems = Vec::new();
-        let resources: Vec<Arc<Resource>> =
-            input.resources.iter().map(|settings| Arc::new(Resource { settings: settings.clone() })).collect();
         check_resources(input, &mut problems);
+        let resources = compile_resources(input, &mut problems);
         let mut rules = Vec::new();
         let mut by_source: BTreeMap<SourceName, Vec<Arc<Rule>>> = BTreeMap::new();
         for (index, settings) in input.rules.iter().enumerate() {
@@ -52,18 +53,27 @@ impl Policy {
             let Some(rule) = compile_rule(settings, &place, input, &resources, &mut problems) else { continue };
             problems.extend(super::forgeable::lint(&rule, &place, input));
             let rule = Arc::new(rule);
-            for source in &rule.sources {
+            for source in &rule.callers.sources {
                 by_source.entry(source.clone()).or_default().push(Arc::clone(&rule));
             }
             rules.push(rule);
         }
-        let policy = Self { resources, rules, by_source };
+        let policy = Self { resources, rules, by_source, issuer: input.issuer.clone() };
         if refuses(&problems) {
             return (None, problems);
         }
         super::test_cases::run(&policy, input, &mut problems);
         if refuses(&problems) { (None, problems) } else { (Some(policy), problems) }
     }
+}
+
+fn compile_resources(input: &PolicyInput<'_>, problems: &mut Vec<Problem>) -> Vec<Arc<Resource>> {
+    let resources = input.resources.iter().enumerate().map(|(index, settings)| {
+        let place = Place::element("resources", index).key("served_by");
+        let served_by = settings.served_by.as_ref().map(|from| Callers::compile(from, &place, input, problems));
+        Arc::new(Resource { settings: settings.clone(), served_by })
+    });
+    resources.collect()
 }
 
 fn refuses(problems: &[Problem]) -> bool {
@@ -150,10 +160,11 @@ fn compile_rule(
     problems: &mut Vec<Problem>,
 ) -> Option<Rule> {
     let before = problems.len();
-    let sources = compile_sources(&settings.from, &place.key("from"), input, problems);
-    let paths = compile_paths(&settings.from, &place.key("from"), problems);
-    check_attributes(&settings.from, &place.key("from"), input, &sources, problems);
-    check_subject(&settings.from, &place.key("from"), problems);
+    let callers = Callers::compile(&settings.from, &place.key("from"), input, problems);
+    let on_behalf_of = settings
+        .on_behalf_of
+        .as_ref()
+        .map(|settings| Delegation::compile(settings, &place.key("on_behalf_of"), input, problems));
     check_alias(settings, place, problems);
     let resource = resources.iter().find(|resource| resource.settings.name.as_str() == settings.resource);
     let Some(resource) = resource else {
@@ -191,10 +202,8 @@ fn compile_rule(
     }
     (problems.len() == before).then(|| Rule {
         name: Arc::from(settings.name.as_str()),
-        sources,
-        paths,
-        attributes: settings.from.attributes.clone(),
-        everyone: settings.from.everyone,
+        callers,
+        on_behalf_of,
         resource: Arc::clone(resource),
         scopes: settings.scopes.clone(),
         mode: settings.mode,
@@ -203,119 +212,6 @@ fn compile_rule(
         lifetime: settings.lifetime,
         require: settings.require,
     })
-}
-
-fn compile_sources(
-    from: &FromSettings,
-    place: &Place,
-    input: &PolicyInput<'_>,
-    problems: &mut Vec<Problem>,
-) -> BTreeSet<SourceName> {
-    let mut sources = BTreeSet::new();
-    for name in &from.sources {
-        if input.sources.iter().any(|source| source.name == *name) {
-            sources.insert(name.clone());
-        } else {
-            problems.push(Problem::new(place.key("source"), format!("there is no source {name}"), "name one of trust"));
-        }
-    }
-    for group in &from.groups {
-        let members = input.sources.iter().filter(|source| source.groups.contains(group));
-        let before = sources.len();
-        sources.extend(members.map(|source| source.name.clone()));
-        if sources.len() == before && !input.sources.iter().any(|source| source.groups.contains(group)) {
-            problems.push(Problem::new(
-                place.key("group"),
-                format!("no source is in group {group}"),
-                "add groups: […] to the sources that are",
-            ));
-        }
-    }
-    if from.sources.is_empty() && from.groups.is_empty() {
-        problems.push(Problem::new(
-            place.clone(),
-            "a rule names a source or a group: without one, any platform could make the identity",
-            "add source: or group:",
-        ));
-    }
-    sources
-}
-
-fn compile_paths(from: &FromSettings, place: &Place, problems: &mut Vec<Problem>) -> Vec<PathPattern> {
-    let mut paths = Vec::new();
-    for text in &from.paths {
-        match PathPattern::parse(text) {
-            Ok(pattern) => paths.push(pattern),
-            Err(why @ PatternError::Everyone) => {
-                problems.push(Problem::new(
-                    place.key("path"),
-                    why.to_string(),
-                    "who means every workload of the source writes everyone: true",
-                ));
-            }
-            Err(why @ PatternError::Form) => {
-                problems.push(Problem::new(place.key("path"), format!("{text:?}: {why}"), ""));
-            }
-        }
-    }
-    paths
-}
-
-/// A field that a named source can never have would make a rule that never matches: a mistake.
-fn check_attributes(
-    from: &FromSettings,
-    place: &Place,
-    input: &PolicyInput<'_>,
-    sources: &BTreeSet<SourceName>,
-    problems: &mut Vec<Problem>,
-) {
-    for (name, values) in &from.attributes {
-        if values.is_empty() {
-            problems.push(Problem::new(
-                place.key(name.as_str()),
-                format!("{name} has no value"),
-                "an empty list matches nobody",
-            ));
-        }
-        for value in values.iter().filter(|value| value.contains('*')) {
-            problems.push(Problem::new(
-                place.key(name.as_str()),
-                format!("{name}: {value:?} is compared exactly, and nothing has a star in it"),
-                "list the values; only path: takes *, as one whole segment",
-            ));
-        }
-        let without: Vec<&SourceSettings> = input
-            .sources
-            .iter()
-            .filter(|source| sources.contains(&source.name) && !source.attribute_names().contains(name))
-            .collect();
-        if let Some(source) = without.first() {
-            let has: Vec<String> = source.attribute_names().iter().map(ToString::to_string).collect();
-            problems.push(Problem::new(
-                place.key(name.as_str()),
-                format!("callers of source {} never have {name}", source.name),
-                format!("they have: path, {}", has.join(", ")),
-            ));
-        }
-    }
-}
-
-fn check_subject(from: &FromSettings, place: &Place, problems: &mut Vec<Problem>) {
-    let narrowed = !from.paths.is_empty() || !from.attributes.is_empty();
-    if from.everyone && narrowed {
-        problems.push(Problem::new(
-            place.key("everyone"),
-            "everyone: true and a narrower field contradict each other",
-            "keep one of them",
-        ));
-    }
-    if !from.everyone && !narrowed {
-        problems.push(Problem::new(
-            place.clone(),
-            "a rule names at least one field of the caller",
-            "for example namespace: shop; who means every workload of the source writes everyone: true",
-        ));
-    }
 }
 
 fn check_alias(settings: &RuleSettings, place: &Place, problems: &mut Vec<Problem>) {

@@ -4,13 +4,16 @@
 
 use std::sync::Arc;
 
-use super::rule::{Difference, Resource, Rule};
+use super::callers::Difference;
+use super::delegation::{narrowed, tie, too_deep};
+use super::grant::Behalf;
+use super::rule::{Resource, Rule, Speaks};
 use super::settings::{Mode, Require};
 use super::{Ask, Grant, Policy};
 use crate::identity::{Audience, Scope, ScopeSet, WorkloadIdentity};
 use crate::reason::{Denied, Malformed, Refusal, Unaccepted, any_of, quoted};
 use crate::trust::Reuse;
-use crate::verify::Parties;
+use crate::verify::{Binding, Parties, Subject};
 
 /// What the policy looked at, for the decision record.
 #[derive(Clone, Debug, Default)]
@@ -27,41 +30,65 @@ impl Policy {
     /// Decides. Pure: the same parties, ask and policy give the same answer.
     ///
     /// # Errors
-    /// `client_id_mismatch`, `target_…`, `not_granted`, `scope_denied`.
+    /// `client_id_mismatch`, `target_…`, `delegation_denied`, `not_granted`, `scope_denied`, `binding_required`.
     pub fn evaluate(&self, parties: &Parties, ask: &Ask, trace: &mut PolicyTrace) -> Result<Grant, Refusal> {
-        if parties.actor.is_some() || parties.subject.is_some() {
-            return Err(Refusal::denied(Denied::DelegationDenied, "Acting for somebody else is not served here.", ""));
-        }
-        let grant = self.decide(parties.client.identity(), ask, trace)?;
+        let caller = parties.client.identity();
+        let grant = self.decide_for(caller, parties.subject.as_ref(), parties.binding.as_ref(), ask, trace)?;
         bind(grant, parties)
     }
 
+    /// Decides for a caller that acts for itself and proves no key.
     pub(super) fn decide(
         &self,
         caller: &WorkloadIdentity,
         ask: &Ask,
         trace: &mut PolicyTrace,
     ) -> Result<Grant, Refusal> {
-        let covering: Vec<&Arc<Rule>> =
-            self.by_source.get(&caller.source).into_iter().flatten().filter(|rule| rule.covers(caller)).collect();
-        let enforced = || covering.iter().copied().filter(|rule| rule.mode == Mode::Enforce);
-        check_client_id(caller, ask, enforced().filter_map(|rule| rule.alias.as_deref()))?;
+        self.decide_for(caller, None, None, ask, trace)
+    }
+
+    pub(super) fn decide_for(
+        &self,
+        caller: &WorkloadIdentity,
+        shown: Option<&Subject>,
+        binding: Option<&Binding>,
+        ask: &Ask,
+        trace: &mut PolicyTrace,
+    ) -> Result<Grant, Refusal> {
+        let covering: Vec<&Arc<Rule>> = self
+            .by_source
+            .get(&caller.source)
+            .into_iter()
+            .flatten()
+            .filter(|rule| rule.callers.covers(caller))
+            .collect();
+        let enforced = |rule: &&&Arc<Rule>| rule.mode == Mode::Enforce;
+        check_client_id(caller, ask, covering.iter().filter(enforced).filter_map(|rule| rule.alias.as_deref()))?;
+        if let Some(subject) = shown {
+            let resources = self.resources.iter().map(Arc::as_ref);
+            tie(subject, caller, ask.client_id.as_deref(), self.issuer.as_str(), binding, resources)?;
+        }
+        // Who shows a token of its own acts for nobody else; what that token could do bounds it all the same.
+        let other = shown.filter(|subject| !subject.is(caller));
+        let speaking: Vec<&Arc<Rule>> =
+            covering.iter().copied().filter(|rule| rule.speaks_of(other) == Speaks::Yes).collect();
         let resource = match named_target(ask)? {
             Some(target) => self.find(target)?,
-            None => default_target(enforced())?,
+            None => default_target(speaking.iter().copied().filter(|rule| rule.mode == Mode::Enforce))?,
         };
         trace.resource = Some(resource.settings.name.to_string());
-        let names = |mode: Mode| {
-            let of_mode = covering.iter().filter(|rule| Arc::ptr_eq(&rule.resource, &resource) && rule.mode == mode);
-            of_mode.map(|rule| rule.name.to_string()).collect::<Vec<_>>()
+        let of_mode = |mode: Mode| {
+            let of_resource = |rule: &&&Arc<Rule>| Arc::ptr_eq(&rule.resource, &resource) && rule.mode == mode;
+            speaking.iter().filter(of_resource).copied().collect::<Vec<&Arc<Rule>>>()
         };
-        trace.rules = names(Mode::Enforce);
-        trace.observed = names(Mode::Observe);
-        let granting: Vec<&Arc<Rule>> = enforced().filter(|rule| Arc::ptr_eq(&rule.resource, &resource)).collect();
+        let names = |rules: &[&Arc<Rule>]| rules.iter().map(|rule| rule.name.to_string()).collect();
+        let granting = of_mode(Mode::Enforce);
+        trace.rules = names(&granting);
+        trace.observed = names(&of_mode(Mode::Observe));
         if granting.is_empty() {
-            return Err(self.not_granted(caller, &resource));
+            return Err(self.refuse(caller, other, &covering, &resource));
         }
-        let scopes = granted_scopes(&granting, ask, &resource)?;
+        let scopes = granted_scopes(&granting, shown, ask, &resource)?;
         let lifetimes = granting.iter().filter_map(|rule| rule.lifetime);
         Ok(Grant {
             binding: None,
@@ -71,8 +98,35 @@ impl Policy {
             lifetime: lifetimes.fold(resource.settings.lifetime, std::cmp::Ord::min),
             scopes,
             rules: granting.iter().map(|rule| Arc::clone(&rule.name)).collect(),
+            behalf: shown.map(|subject| Behalf::of(subject, caller, &granting)),
             resource,
         })
+    }
+
+    /// Nothing is granted: because the chain of actors is too long, or because no rule says so.
+    fn refuse(
+        &self,
+        caller: &WorkloadIdentity,
+        other: Option<&Subject>,
+        covering: &[&Arc<Rule>],
+        resource: &Arc<Resource>,
+    ) -> Refusal {
+        let Some(subject) = other else { return self.not_granted(caller, resource) };
+        let mut of_resource = covering.iter().filter(|rule| Arc::ptr_eq(&rule.resource, resource));
+        if of_resource.any(|rule| rule.speaks_of(other) == Speaks::TooDeep) {
+            return too_deep(subject);
+        }
+        let (source, name) = (subject.who.source(), &resource.settings.name);
+        let sentence = format!(
+            "Verified as {}, but nothing is granted to it for {name} on behalf of subjects of {source}.",
+            caller.id
+        );
+        Refusal::denied(
+            Denied::NotGranted,
+            sentence,
+            format!("no rule with on_behalf_of: {{ subjects: {source} }} covers it"),
+        )
+        .mended_by(format!("a rule that grants {name} to {}, with on_behalf_of: {{ subjects: {source} }}", caller.id))
     }
 
     fn find(&self, target: Target<'_>) -> Result<Arc<Resource>, Refusal> {
@@ -108,14 +162,15 @@ impl Policy {
         let settings = &resource.settings;
         let owner = settings.owner.as_ref().map_or_else(String::new, |owner| format!(" Ask its owner, {owner}."));
         let sentence = format!("Verified as {}, but nothing is granted to it for {}.{owner}", caller.id, settings.name);
-        let of_resource = self.rules.iter().filter(|rule| Arc::ptr_eq(&rule.resource, resource));
-        let counted = of_resource.map(|rule| (rule, rule.unmet(caller).count()));
+        let of_resource =
+            self.rules.iter().filter(|rule| Arc::ptr_eq(&rule.resource, resource) && rule.on_behalf_of.is_none());
+        let counted = of_resource.map(|rule| (rule, rule.callers.unmet(caller).count()));
         let nearest = counted.filter(|(_, unmet)| *unmet > 0).min_by_key(|(_, unmet)| *unmet);
         let Some((rule, _)) = nearest else {
             return Refusal::denied(Denied::NotGranted, sentence, format!("no rule grants {}", settings.name))
                 .mended_by(format!("a rule that grants {} to {}", settings.name, caller.id));
         };
-        let differences = rule.differences(caller);
+        let differences = rule.callers.differences(caller);
         let told = |one: &Difference| format!("{} is {}, the rule says {}", one.field, one.found, one.wanted);
         let told: Vec<String> = differences.iter().map(told).collect();
         let side = |pick: fn(&Difference) -> &String| {
@@ -238,10 +293,21 @@ fn bind(grant: Grant, parties: &Parties) -> Result<Grant, Refusal> {
 }
 
 /// All that the rules grant together, or what was asked of it; nothing is dropped silently (TOK-17).
-fn granted_scopes(granting: &[&Arc<Rule>], ask: &Ask, resource: &Resource) -> Result<ScopeSet, Refusal> {
+fn granted_scopes(
+    granting: &[&Arc<Rule>],
+    subject: Option<&Subject>,
+    ask: &Ask,
+    resource: &Resource,
+) -> Result<ScopeSet, Refusal> {
     let mut granted = ScopeSet::default();
     for rule in granting {
-        granted.extend(&rule.scopes);
+        granted.extend(&rule.granted());
+    }
+    let by_rules = granted.is_empty();
+    let granted = narrowed(granted, subject);
+    if granted.is_empty() && !by_rules {
+        let sentence = format!("The subject token has no scope that is granted for {}.", resource.settings.name);
+        return Err(Refusal::denied(Denied::ScopeDenied, sentence, "scopes only shrink from token to token"));
     }
     let Some(asked) = &ask.scopes else { return Ok(granted) };
     let missing: Vec<&str> = asked.missing_from(&granted).map(Scope::as_str).collect();

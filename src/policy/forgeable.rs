@@ -9,7 +9,7 @@ use crate::trust::{Platform, SourceSettings};
 
 /// What is worth a look in a rule.
 pub(super) fn lint(rule: &Rule, place: &Place, input: &PolicyInput<'_>) -> Vec<Problem> {
-    let sources = input.sources.iter().filter(|source| rule.sources.contains(&source.name));
+    let sources = input.sources.iter().filter(|source| rule.callers.sources.contains(&source.name));
     sources
         .filter_map(|source| Platform::of(source).map(|platform| (source, platform)))
         .flat_map(|(source, platform)| [whose_job(rule, source, platform, place), which_run(rule, platform, place)])
@@ -19,12 +19,12 @@ pub(super) fn lint(rule: &Rule, place: &Place, input: &PolicyInput<'_>) -> Vec<P
 
 /// A CI system signs for everybody who uses it: the rule says for good whose job it is, or a path does.
 fn whose_job(rule: &Rule, source: &SourceSettings, platform: &Platform, place: &Place) -> Option<Problem> {
-    let has_id = rule.attributes.keys().any(|name| platform.is_id(name));
+    let has_id = rule.callers.attributes.keys().any(|name| platform.is_id(name));
     let path_has_id = source.identity.iter().flat_map(|template| template.names()).any(|name| platform.is_id(name));
-    if has_id || (path_has_id && !rule.paths.is_empty()) {
+    if has_id || (path_has_id && !rule.callers.paths.is_empty()) {
         return None;
     }
-    let named = rule.attributes.keys().find_map(|name| platform.lasting(name).map(|lasting| (name, lasting)));
+    let named = rule.callers.attributes.keys().find_map(|name| platform.lasting(name).map(|lasting| (name, lasting)));
     Some(match named {
         Some((name, lasting)) => Problem::lint(
             place.key("from").key(name.as_str()),
@@ -41,7 +41,7 @@ fn whose_job(rule: &Rule, source: &SourceSettings, platform: &Platform, place: &
 
 /// A pull request runs what its author wrote, under the same repository.
 fn which_run(rule: &Rule, platform: &Platform, place: &Place) -> Option<Problem> {
-    if rule.attributes.iter().any(|(name, values)| platform.keeps_pull_requests_out(name, values)) {
+    if rule.callers.attributes.iter().any(|(name, values)| platform.keeps_pull_requests_out(name, values)) {
         return None;
     }
     Some(Problem::lint(

@@ -3,7 +3,9 @@
 //! Pure: no clock, no network, no token text. Denies by default; what is not granted is not there.
 
 mod ask;
+mod callers;
 mod compile;
+mod delegation;
 mod evaluate;
 mod forgeable;
 mod grant;
@@ -15,7 +17,7 @@ mod test_cases;
 pub use ask::Ask;
 pub use compile::{LONGEST_LIFETIME, PolicyInput};
 pub use evaluate::PolicyTrace;
-pub use grant::Grant;
+pub use grant::{Grant, GrantSubject};
 pub use pattern::{PathPattern, PatternError};
 pub use settings::{
     Expectation, FromSettings, Mode, OnBehalfOf, Require, ResourceSettings, RuleSettings, TestCaller, TestSettings,
@@ -25,7 +27,7 @@ pub use settings::{
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::identity::SourceName;
+use crate::identity::{IssuerUrl, SourceName, WorkloadIdentity};
 use rule::{Resource, Rule};
 
 /// Resources and rules of one generation.
@@ -33,6 +35,7 @@ use rule::{Resource, Rule};
 pub struct Policy {
     resources: Vec<Arc<Resource>>,
     rules: Vec<Arc<Rule>>,
+    issuer: IssuerUrl,
     /// The same rules, under each source that they speak of.
     by_source: BTreeMap<SourceName, Vec<Arc<Rule>>>,
 }
@@ -41,6 +44,11 @@ impl Policy {
     /// The settings of every resource, in the order of the configuration.
     pub fn resources(&self) -> impl Iterator<Item = &ResourceSettings> {
         self.resources.iter().map(|resource| &resource.settings)
+    }
+
+    /// Whether a caller is the workload that serves the resource with that audience: who may introspect its tokens (INT-04).
+    pub fn serves(&self, caller: &WorkloadIdentity, audience: &str) -> bool {
+        self.resources.iter().any(|resource| resource.is_served_by(audience, caller))
     }
 }
 

@@ -15,7 +15,7 @@ pub mod person;
 mod validity;
 
 pub use evidence::Evidence;
-pub use parties::{Binding, Parties, Subject};
+pub use parties::{Binding, LONGEST_CHAIN, Parties, Subject};
 
 use crate::clock::Timestamp;
 use crate::credential::{CompactJws, Shown};

@@ -1,9 +1,13 @@
 //! Everybody who takes part in a request, verified.
 
 use crate::clock::Timestamp;
-use crate::identity::{Confirmation, ScopeSet, SpiffeId, VerifiedSubject};
+use crate::identity::{Confirmation, ScopeSet, SpiffeId, VerifiedSubject, WorkloadIdentity};
+use crate::jose::Object;
 
 use super::VerifiedIdentity;
+
+/// The longest chain of actors that a token of ours names (LIM-04). A rule may allow less, and none more.
+pub const LONGEST_CHAIN: usize = 8;
 
 /// The verified participants of one request.
 #[derive(Debug)]
@@ -29,6 +33,19 @@ pub struct Subject {
     pub scopes: Option<ScopeSet>,
     /// When its token ends.
     pub ends: Timestamp,
+    /// The audience of its token, where that is one of ours; a platform's token is addressed to us, or was refused.
+    pub addressed_to: Option<String>,
+    /// Who may act for it, as its token says (RFC 8693 §4.4).
+    pub may_act: Option<Object>,
+    /// The key that its token is bound to.
+    pub confirmation: Option<Confirmation>,
+}
+
+impl Subject {
+    /// Whether it is the caller itself: then nobody acts for anybody.
+    pub fn is(&self, caller: &WorkloadIdentity) -> bool {
+        matches!(&self.who, VerifiedSubject::Workload(workload) if workload.id == caller.id) && self.acted_by.is_empty()
+    }
 }
 
 /// A key that the client proved to hold on this request.

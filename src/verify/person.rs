@@ -6,7 +6,6 @@ use super::find_key::open_with;
 use super::{Evidence, Subject, Verifier, audience, federated, oidc, refuse_claims, shown, validity};
 use crate::credential::CompactJws;
 use crate::identity::VerifiedSubject;
-use crate::jose::Object;
 use crate::reason::{Refusal, Unaccepted, Unverified, quoted};
 
 /// Bytes of a `sub` (OpenID Connect Core 1.0 §2).
@@ -14,26 +13,13 @@ const LONGEST_SUB: usize = 255;
 /// The types of a person's token: an ID token has none or `JWT`, an access token of the issuer may have its own (RFC 9068 §2.1).
 const TYPES: &[&str] = &["JWT", "at+jwt"];
 
-/// A person whose token was verified on this request.
-#[derive(Debug)]
-pub struct VerifiedPerson {
-    /// Who, and until when. Its scopes are `None`: those of another issuer mean nothing here.
-    pub subject: Subject,
-    /// Who may act for the person, as its issuer says (RFC 8693 §4.4). It has not been compared with anybody.
-    pub may_act: Option<Object>,
-}
-
 /// Verifies the token of a person: shape, issuer, key, signature, audience, validity and `sub`.
 ///
 /// Waits and asks outside only as [`Verifier::verify`] does. Never says that the caller may act for the person.
 ///
 /// # Errors
 /// The first check that does not hold; `source_unknown` when no `subjects` have its issuer.
-pub async fn verify(
-    verifier: &Verifier<'_>,
-    jws: &CompactJws,
-    evidence: &mut Evidence,
-) -> Result<VerifiedPerson, Refusal> {
+pub async fn verify(verifier: &Verifier<'_>, jws: &CompactJws, evidence: &mut Evidence) -> Result<Subject, Refusal> {
     let (header, claims) = shown(jws, TYPES, evidence)?;
     let issuer = claims.unverified_issuer().unwrap_or_default().to_owned();
     let issuers = verifier.trust.people_of_issuer(&issuer);
@@ -61,7 +47,16 @@ pub async fn verify(
     let window = validity::check(claims, None, source, verifier.at)?;
     let may_act = claims.optional_object("may_act").map_err(refuse_claims)?.cloned();
     let who = VerifiedSubject::Person { source: source.name.clone(), sub: sub.to_owned() };
-    Ok(VerifiedPerson { subject: Subject { who, acted_by: Vec::new(), scopes: None, ends: window.ends_at }, may_act })
+    // Scopes of another issuer mean nothing here.
+    Ok(Subject {
+        who,
+        acted_by: Vec::new(),
+        scopes: None,
+        ends: window.ends_at,
+        addressed_to: None,
+        may_act,
+        confirmation: None,
+    })
 }
 
 /// In our tokens the name of the subjects comes first, and has no bar: whatever follows the first one is the person's.

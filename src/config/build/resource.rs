@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::words::{scopes, words};
-use super::{Built, Desk, duration, parsed};
+use super::{Built, Desk, duration, parsed, rule};
 use crate::clock::Lifetime;
 use crate::config::field::Field;
 use crate::config::ledger::Said;
@@ -89,6 +89,7 @@ fn resource(desk: Desk<'_>, raw: &Resource, at: PlaceId) -> Option<ResourceSetti
     let algorithm = raw.algorithm.try_map(ledger, |name| Ok(signature(*name))).or(Algorithm::ES256);
     let typ = raw.typ.try_map(ledger, |typ| Ok(token_type(*typ))).or(TokenType::AccessToken);
     let claims = claims(desk, raw);
+    let served_by = raw.served_by.and_then(|raw, at| rule::from(desk, raw, at)).optional();
     Some(ResourceSettings {
         name: name?,
         audience: audience?,
@@ -99,7 +100,7 @@ fn resource(desk: Desk<'_>, raw: &Resource, at: PlaceId) -> Option<ResourceSetti
         typ: typ?,
         claims: claims?,
         require: Require::Nothing,
-        served_by: None,
+        served_by: served_by?,
     })
 }
 

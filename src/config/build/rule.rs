@@ -9,7 +9,7 @@ use crate::config::ledger::Said;
 use crate::config::place::PlaceId;
 use crate::config::raw::{self, From, FromValue, List, Only, Rule, To};
 use crate::identity::{GroupName, ResourceName, ScopeSet, SourceName};
-use crate::policy::{FromSettings, Mode, Require, RuleSettings};
+use crate::policy::{FromSettings, Mode, OnBehalfOf, Require, RuleSettings};
 use crate::reason::quoted;
 
 /// Builds the rules of one file; `only` bounds what they may grant.
@@ -26,6 +26,7 @@ fn rule(desk: Desk<'_>, raw: &Rule, at: PlaceId, only: Option<&[String]>) -> Opt
     let alias = raw.alias.try_map(ledger, |text| Ok(text.clone())).optional();
     let default = raw.default.try_map(ledger, |value| Ok(*value)).or(false);
     let lifetime = raw.lifetime.try_map(ledger, duration).optional();
+    let on_behalf_of = raw.on_behalf_of.and_then(|raw, at| on_behalf_of(desk, raw, at)).optional();
     let (resource, scopes) = to?;
     Some(RuleSettings {
         name: name?,
@@ -37,7 +38,7 @@ fn rule(desk: Desk<'_>, raw: &Rule, at: PlaceId, only: Option<&[String]>) -> Opt
         default: default?,
         lifetime: lifetime?,
         require: Require::Nothing,
-        on_behalf_of: None,
+        on_behalf_of: on_behalf_of?,
     })
 }
 
@@ -48,7 +49,7 @@ const fn mode(mode: raw::Mode) -> Mode {
     }
 }
 
-fn from(desk: Desk<'_>, raw: &From, at: PlaceId) -> Option<FromSettings> {
+pub(super) fn from(desk: Desk<'_>, raw: &From, at: PlaceId) -> Option<FromSettings> {
     let ledger = desk.ledger;
     let mut settings = FromSettings::default();
     let mut whole = true;
@@ -105,6 +106,18 @@ fn from(desk: Desk<'_>, raw: &From, at: PlaceId) -> Option<FromSettings> {
         );
     }
     (whole && !raw.0.is_empty()).then_some(settings)
+}
+
+fn on_behalf_of(desk: Desk<'_>, raw: &raw::OnBehalfOf, at: PlaceId) -> Option<OnBehalfOf> {
+    let ledger = desk.ledger;
+    let names = raw.subjects.and_then(|names, _| each(&names.0, ledger, |name| Ok(name.clone())).map(values));
+    let names = desk.not_empty(names, "name of subjects").needed(ledger, at, "subjects");
+    let depth = raw.depth.try_map(ledger, |depth| {
+        usize::try_from(*depth).map_err(|_too_large| Said::new("this is not a number of workloads"))
+    });
+    let scopes = scopes(desk, &raw.scopes).optional();
+    let impersonate = raw.impersonate.try_map(ledger, |value| Ok(*value)).or(false);
+    Some(OnBehalfOf { subjects: names?, depth: depth.or(1)?, scopes: scopes?, impersonate: impersonate? })
 }
 
 fn to(desk: Desk<'_>, raw: &To, at: PlaceId, only: Option<&[String]>) -> Option<(String, ScopeSet)> {

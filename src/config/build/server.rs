@@ -12,7 +12,7 @@ use crate::config::ledger::Said;
 use crate::config::net;
 use crate::config::place::PlaceId;
 use crate::config::raw::{Listen, Main, RateText, Signing, Size, Text, Tls};
-use crate::exchange::{AuditSettings, LimitSettings, Rate};
+use crate::exchange::{AuditSettings, Grants, LimitSettings, Rate};
 use crate::identity::{IssuerUrl, TrustDomain};
 use crate::issue::{DEFAULT_ROTATION, LONGEST_ROTATION, SHORTEST_ROTATION, SigningSettings};
 use crate::reason::quoted;
@@ -45,6 +45,7 @@ pub(in crate::config) struct Server {
     pub(in crate::config) audit: AuditSettings,
     pub(in crate::config) limits: LimitSettings,
     pub(in crate::config) telemetry: TelemetrySettings,
+    pub(in crate::config) grants: Vec<Grants>,
 }
 
 /// The parts of it that other checks need as soon as they are known.
@@ -89,6 +90,7 @@ pub(in crate::config) fn server(desk: Desk<'_>, main: &Main, top: PlaceId) -> (N
     let audit = audit(desk, main);
     let limits = limits(desk, main);
     let telemetry = telemetry(desk, main);
+    let grants = grants(desk, main);
     let issuer = issuer.needed(desk.ledger, top, "issuer");
     let names = Names { issuer: issuer.clone(), identity_domain: identity_domain.clone() };
     let server = || {
@@ -102,9 +104,20 @@ pub(in crate::config) fn server(desk: Desk<'_>, main: &Main, top: PlaceId) -> (N
             audit: audit?,
             limits: limits?,
             telemetry: telemetry?,
+            grants: grants?,
         })
     };
     (names, server())
+}
+
+/// The grants that are served: the assertion grant only where it is switched on.
+fn grants(desk: Desk<'_>, main: &Main) -> Option<Vec<Grants>> {
+    let assertion = match &main.assertion_grant {
+        Field::Absent => false,
+        Field::Bad => return None,
+        Field::Given { value, .. } => value.enabled.try_map(desk.ledger, |enabled| Ok(*enabled)).or(false)?,
+    };
+    Some(Grants::ALL.into_iter().filter(|grant| *grant != Grants::Assertion || assertion).collect())
 }
 
 fn audit(desk: Desk<'_>, main: &Main) -> Option<AuditSettings> {

@@ -9,7 +9,9 @@ use schemars::{JsonSchema, Schema};
 use serde::Deserialize;
 use serde_json::json;
 
-pub(super) use policy::{AsWho, From, FromValue, Mode, Only, Resource, Rule, Signature, Test, To, TokenType};
+pub(super) use policy::{
+    AsWho, From, FromValue, Mode, OnBehalfOf, Only, Resource, Rule, Signature, Test, To, TokenType,
+};
 pub(super) use source::{ApiServer, Bundle, Keys, Kubernetes, Liveness, Oidc, Reuse, Source, Spiffe, Subjects};
 
 use super::field::Field;
@@ -42,6 +44,8 @@ pub(super) struct Main {
     pub(super) audit: Field<Audit>,
     /// How many requests are taken.
     pub(super) limits: Field<Limits>,
+    /// The assertion grant of RFC 7523. Default: not served.
+    pub(super) assertion_grant: Field<AssertionGrant>,
     /// Where traces and logs go. Default: nowhere.
     pub(super) telemetry: Field<Telemetry>,
     /// Further files with rules and tests: paths relative to this file, `*` in the last part.
@@ -140,6 +144,14 @@ pub(super) struct Limits {
     pub(super) per_identity: Field<RateText>,
     /// Requests that are answered at a time. Default `512`.
     pub(super) in_flight: Field<u64>,
+}
+
+/// `assertion_grant`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct AssertionGrant {
+    /// Whether it is served. Who needs it is usually better served by `client_credentials` or by token exchange.
+    pub(super) enabled: Field<bool>,
 }
 
 /// `telemetry`.

@@ -34,6 +34,8 @@ pub(in crate::config) struct Resource {
     pub(in crate::config) typ: Field<TokenType>,
     /// Further fixed claims for its verifiers.
     pub(in crate::config) claims: Field<Named<Value>>,
+    /// The workload that serves it: it may introspect its tokens, and exchange them onward.
+    pub(in crate::config) served_by: Field<From>,
 }
 
 /// `algorithm` of a resource.
@@ -77,6 +79,23 @@ pub(in crate::config) struct Rule {
     pub(in crate::config) default: Field<bool>,
     /// How long tokens of this rule live at most.
     pub(in crate::config) lifetime: Field<Duration>,
+    /// For whom callers of this rule may act. Such a rule grants nothing to those who act for themselves.
+    pub(in crate::config) on_behalf_of: Field<OnBehalfOf>,
+}
+
+/// `on_behalf_of` of a rule.
+#[derive(Debug, Default, serde::Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(transform = |s: &mut Schema| required(s, &["subjects"]))]
+pub(in crate::config) struct OnBehalfOf {
+    /// Whose subjects: issuers of people (`subjects`), sources, groups of sources.
+    pub(in crate::config) subjects: Field<OneOrMany<String>>,
+    /// How many workloads may act for one subject, one after the other, the caller included. Default 1, at most 8.
+    pub(in crate::config) depth: Field<u64>,
+    /// A narrower bound for the scopes.
+    pub(in crate::config) scopes: Texts,
+    /// The token names the subject alone, and not who acts for it. Default `false`.
+    pub(in crate::config) impersonate: Field<bool>,
 }
 
 /// `to` of a rule.

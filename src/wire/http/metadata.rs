@@ -46,7 +46,7 @@ fn document(generation: &Generation) -> Map<String, Value> {
         "issuer": issuer.as_str(),
         "token_endpoint": issuer.endpoint("/token"),
         "jwks_uri": issuer.endpoint("/jwks"),
-        "grant_types_supported": Grants::ALL.map(Grants::as_str),
+        "grant_types_supported": [Grants::ClientCredentials.as_str()],
         // C-11: what Kubernetes and SPIRE publish, and what cloud verifiers want; the same in both documents.
         "response_types_supported": ["id_token"],
         "subject_types_supported": ["public"],

@@ -85,8 +85,9 @@ fn is_form(content_type: &str) -> bool {
 
 fn grant_type(form: &Form) -> Result<Grants, Refusal> {
     let Some(named) = form.value("grant_type") else { return Err(malformed("Parameter grant_type is missing.")) };
-    Grants::ALL.into_iter().find(|grant| grant.as_str() == named).ok_or_else(|| {
-        let served: Vec<&str> = Grants::ALL.iter().map(|grant| grant.as_str()).collect();
+    let served = [Grants::ClientCredentials];
+    served.into_iter().find(|grant| grant.as_str() == named).ok_or_else(|| {
+        let served: Vec<&str> = served.iter().map(|grant| grant.as_str()).collect();
         Refusal::malformed(
             Malformed::GrantUnsupported,
             format!("grant_type {} is not served; served are: {}.", quoted(named), served.join(", ")),

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+mod delegation;
+
 use super::*;
 use crate::clock::{Lifetime, Timestamp};
 use crate::identity::{
@@ -16,6 +18,7 @@ use crate::trust::{SourceKind, SourceSettings, SpiffeKeys};
 /// Everything that a policy is made of, to be changed by a test.
 struct Given {
     sources: Vec<SourceSettings>,
+    subjects: Vec<SourceSettings>,
     resources: Vec<ResourceSettings>,
     rules: Vec<RuleSettings>,
     tests: Vec<TestSettings>,
@@ -81,6 +84,7 @@ fn rule(name: &str, path: &str, scopes: &str) -> RuleSettings {
 fn given(rules: Vec<RuleSettings>) -> Given {
     Given {
         sources: vec![source("prod"), source("edge")],
+        subjects: vec![SourceSettings { groups: BTreeSet::new(), ..source("login") }],
         resources: vec![resource("orders"), resource("search")],
         rules,
         tests: Vec::new(),
@@ -93,6 +97,7 @@ impl Given {
             issuer: &IssuerUrl::parse("https://id.example").unwrap(),
             identity_domain: &TrustDomain::parse("id.example").unwrap(),
             sources: &self.sources,
+            subjects: &self.subjects,
             resources: &self.resources,
             rules: &self.rules,
             tests: &self.tests,
