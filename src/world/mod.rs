@@ -7,6 +7,7 @@ pub mod cluster;
 mod fault;
 pub mod forge;
 mod https;
+pub mod issuer;
 pub mod keys;
 mod places;
 mod signature;
@@ -24,10 +25,16 @@ pub use self::places::ScratchDirectory;
 pub use self::surroundings::Surroundings;
 
 use self::cluster::{ClusterSettings, PretendCluster};
+use self::issuer::PretendIssuer;
 use self::spiffe_agent::{PretendTrustDomain, WorkloadApi};
 
 /// The issuer that countless real clusters share, and both pretend ones.
 pub const SHARED_ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
+
+/// The issuer of GitHub's jobs, which the pretend CI system takes for its own.
+pub const CI_ISSUER: &str = "https://token.actions.githubusercontent.com";
+/// The issuer of the pretend login.
+pub const LOGIN_ISSUER: &str = "https://login.example";
 
 /// What a [`World`] is called and where it lives.
 #[derive(Debug, Clone)]
@@ -54,12 +61,14 @@ impl WorldSettings {
     }
 }
 
-/// One SPIFFE trust domain with its agent, and two clusters with the same issuer string and different keys.
+/// One SPIFFE trust domain with its agent, two clusters with the same issuer string and different keys, a CI system and a login.
 #[derive(Debug)]
 pub struct World {
     directory: PathBuf,
     agent: WorkloadApi,
     clusters: [PretendCluster; 2],
+    ci: PretendIssuer,
+    login: PretendIssuer,
 }
 
 impl World {
@@ -79,7 +88,9 @@ impl World {
         let [first, second] = settings.clusters;
         let first = start_cluster(&directory, &first, &settings.issuer, surroundings, stop).await?;
         let second = start_cluster(&directory, &second, &settings.issuer, surroundings, stop).await?;
-        Ok(Self { directory, agent, clusters: [first, second] })
+        let ci = start_issuer(&directory, "ci", CI_ISSUER, surroundings, stop).await?;
+        let login = start_issuer(&directory, "login", LOGIN_ISSUER, surroundings, stop).await?;
+        Ok(Self { directory, agent, clusters: [first, second], ci, login })
     }
 
     /// Where its files are.
@@ -107,7 +118,17 @@ impl World {
         self.clusters.iter().find(|cluster| cluster.name() == name)
     }
 
-    /// The CA certificate file of a cluster, mode 0644.
+    /// The CI system, whose jobs are workloads.
+    pub const fn ci(&self) -> &PretendIssuer {
+        &self.ci
+    }
+
+    /// The login, whose tokens are of people.
+    pub const fn login(&self) -> &PretendIssuer {
+        &self.login
+    }
+
+    /// The CA certificate file of a cluster or issuer, mode 0644.
     pub fn ca_file(&self, cluster: &str) -> PathBuf {
         ca_file(&self.directory, cluster)
     }
@@ -123,6 +144,8 @@ impl World {
         for cluster in &self.clusters {
             cluster.stop().await;
         }
+        self.ci.stop().await;
+        self.login.stop().await;
     }
 }
 
@@ -145,6 +168,18 @@ async fn start_cluster(
     places::write_public_file(&ca_file(directory, name), cluster.ca_pem())?;
     places::write_private_file(&admin_token_file(directory, name), cluster.admin_token().expose())?;
     Ok(cluster)
+}
+
+async fn start_issuer(
+    directory: &Path,
+    name: &str,
+    issuer: &str,
+    surroundings: &Surroundings,
+    stop: &CancellationToken,
+) -> Result<PretendIssuer, WorldFault> {
+    let issuer = PretendIssuer::start(name, issuer, surroundings, stop).await?;
+    places::write_public_file(&ca_file(directory, name), issuer.ca_pem())?;
+    Ok(issuer)
 }
 
 #[cfg(test)]

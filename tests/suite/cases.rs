@@ -15,6 +15,8 @@ mod keys;
 mod kubernetes;
 mod limits;
 mod matrix;
+mod oidc;
+mod people;
 mod policy;
 mod request;
 mod run;

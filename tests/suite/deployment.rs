@@ -1,5 +1,6 @@
 //! The files of `deploy/`: each is read, they fit each other, and they fit the product.
 
+mod ci;
 mod client;
 mod image;
 mod kubernetes;

@@ -17,6 +17,8 @@ mod deployment;
 mod documents;
 mod evidence;
 mod faults;
+#[path = "../fuzz/mod.rs"]
+mod fuzz;
 mod limits;
 mod requirements;
 mod smoke;

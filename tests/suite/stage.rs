@@ -277,6 +277,24 @@ pub fn cluster_source(cluster: &PretendCluster) -> String {
     )
 }
 
+/// The CI system by discovery, as `ci`.
+pub fn ci_source(world: &World) -> String {
+    let (issuer, url) = (world.ci().issuer(), world.ci().url());
+    format!(
+        "  - name: ci\n    identity: \"spiffe://id.example/ci/github/{{repository_id}}\"\n    oidc:\n      issuers: [\"{issuer}\"]\n      \
+         keys: {{ discovery: \"{url}\", ca: ci-ca.crt }}\n      claims: [repository_id, repository_owner_id, ref, ref_protected, environment]\n"
+    )
+}
+
+/// The login as `login`, whose tokens are for `orders-app`.
+pub fn login_subjects(world: &World) -> String {
+    let (issuer, url) = (world.login().issuer(), world.login().url());
+    format!(
+        "subjects:\n  - name: login\n    issuers: [\"{issuer}\"]\n    keys: {{ discovery: \"{url}\", ca: login-ca.crt }}\n    \
+         audiences: [orders-app]\n"
+    )
+}
+
 /// Resources `orders` and `search`, and the rules of the standard configuration.
 pub const RESOURCES_AND_RULES: &str = r#"
 resources:

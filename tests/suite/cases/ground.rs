@@ -11,7 +11,10 @@ use serde_json::Value;
 
 use super::keyring::{es256, keyring, partner, rsa};
 use super::request::Request;
-use crate::stage::{API, JWT_BEARER, JWT_SPIFFE, ORDERS, Stage, client, cluster_source, server_config, spiffe_source};
+use crate::stage::{
+    API, JWT_BEARER, JWT_SPIFFE, ORDERS, Stage, ci_source, client, cluster_source, login_subjects, server_config,
+    spiffe_source,
+};
 
 /// The issuer of the cluster whose keys are odd.
 pub const KEYRING: &str = "https://keyring.example";
@@ -107,6 +110,20 @@ impl Ground {
         self.pod_text(&self.stage.cluster(cluster).mint(ask).unwrap())
     }
 
+    /// A good token of the CI job that the rules know.
+    pub fn ci_forge(&self) -> Forge {
+        let job = serde_json::json!({
+            "repository": "org/name", "repository_id": "4711", "repository_owner_id": "1", "ref": "refs/heads/main",
+            "head_ref": "", "base_ref": "", "event_name": "push", "environment": "production",
+        });
+        self.stage.world.ci().forge("repo:org/name:ref:refs/heads/main", self.issuer(), job)
+    }
+
+    /// A request whose CI token is spoiled before it is signed.
+    pub fn ci(&self, spoil: impl FnOnce(Forge) -> Forge) -> Request {
+        self.pod_text(&spoil(self.ci_forge()).sign().unwrap().token())
+    }
+
     /// A good token of a cluster whose keys are in a file, signed by `key`.
     pub fn file_forge(&self, issuer: &str, key: &NamedKey) -> Forge {
         let life = Lifetime::from_minutes(5);
@@ -137,6 +154,7 @@ impl Ground {
             ),
             (self.keyring(&es256("fit"), keep), "spiffe://id.example/k8s/keyring/ns/shop/sa/api"),
             (self.partner(&es256("partner"), keep), PARTNER),
+            (self.ci(keep), "spiffe://id.example/ci/github/4711"),
         ] {
             let answer = request.send(&self.client, self.issuer()).await;
             assert_eq!(answer.status, 200, "{sub} {when} the rows: {}", answer.text);
@@ -153,6 +171,7 @@ fn config(world: &World, issuer: &str) -> String {
     let mut fit = es256("strict").public_jwk();
     fit.insert("kid".to_owned(), "fit".into());
     write("strict.json", &serde_json::json!({ "keys": [fit, rsa("rsa-256", rsa_algorithm()).public_jwk()] }));
+    write("twin.json", &serde_json::json!({ "keys": [es256("twin").public_jwk()] }));
     write("partner.json", &partner(world.trust_domain().active_key().kid()));
     let eu1 = world.cluster("eu1").unwrap();
     let pinned = eu1.forge(&TokenAsk::new("shop", "pinned", issuer)).unwrap().claims_bytes();
@@ -163,6 +182,8 @@ fn config(world: &World, issuer: &str) -> String {
         text.push_str(&cluster_source(cluster));
     }
     text.push_str(FILE_SOURCES);
+    text.push_str(&ci_source(world));
+    text.push_str(&login_subjects(world));
     text.push_str(&RESOURCES_AND_RULES.replace("{uid}", uid));
     text
 }
@@ -180,6 +201,9 @@ const FILE_SOURCES: &str = r#"
   - name: strict
     algorithms: [ES256]
     kubernetes: { issuers: ["https://strict.example"], keys: { file: strict.json } }
+  - name: twin
+    identity: "spiffe://id.example/twin/{team}"
+    oidc: { issuers: ["https://keyring.example"], keys: { file: twin.json }, claims: [team] }
 "#;
 
 const RESOURCES_AND_RULES: &str = r#"
@@ -222,6 +246,15 @@ rules:
     to: { resource: orders, scopes: [read] }
   - name: one account and no other of its name
     from: { source: eu1, namespace: shop, service_account: pinned, service_account_uid: "{uid}" }
+    to: { resource: orders, scopes: [read] }
+  - name: merged code of one repository reads orders
+    from: { source: ci, repository_id: "4711", ref: refs/heads/main }
+    to: { resource: orders, scopes: [read] }
+  - name: protected branches of one repository read orders
+    from: { source: ci, repository_id: "4711", ref_protected: "true" }
+    to: { resource: orders, scopes: [read] }
+  - name: the platform that shares its issuer with a cluster
+    from: { source: twin, team: [core, "4711"] }
     to: { resource: orders, scopes: [read] }
   - name: pods of one node
     from: { source: eu1, namespace: shop, service_account: placed, node: node-1 }

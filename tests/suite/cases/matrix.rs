@@ -85,7 +85,12 @@ fn tokens(ground: &Ground, row: &str) -> Vec<(&'static str, String)> {
         "XC-04" => {
             let id_token = svid().claim("iss", "https://login.example").claim("aud", "orders-app").claim("nonce", "n");
             let of_cluster = pod().claim("sub", API).without_claim("kubernetes.io").claim("nonce", "n");
-            vec![("by a trust domain's key", sign(id_token)), ("by a cluster's key", sign(of_cluster))]
+            let of_ci = ground.ci_forge().claim("sub", API).claim("nonce", "n");
+            vec![
+                ("by a trust domain's key", sign(id_token)),
+                ("by a cluster's key", sign(of_cluster)),
+                ("by a CI system's key", sign(of_ci)),
+            ]
         }
         "XC-05" => {
             let wit = |forge: Forge| forge.header("typ", "wit+jwt").claim("cnf", json!({ "jwk": own_key() }));
@@ -149,8 +154,8 @@ const CELLS: &[(&str, &[&str])] = &[
     ("XC-02/jwt-bearer", &["source_unknown"]),
     ("XC-03/jwt-spiffe", &["credential_malformed", "key_unknown"]),
     ("XC-03/jwt-bearer", &["credential_malformed", "source_unknown"]),
-    ("XC-04/jwt-spiffe", &["audience_mismatch", "key_unknown"]),
-    ("XC-04/jwt-bearer", &["source_unknown", "subject_invalid"]),
+    ("XC-04/jwt-spiffe", &["audience_mismatch", "key_unknown", "key_unknown"]),
+    ("XC-04/jwt-bearer", &["source_unknown", "subject_invalid", "subject_invalid"]),
     ("XC-05/jwt-spiffe", &["credential_malformed", "key_unknown"]),
     ("XC-05/jwt-bearer", &["credential_malformed", "source_unknown"]),
     ("XC-06/jwt-spiffe", &["credential_malformed"]),
@@ -173,7 +178,7 @@ const CELLS: &[(&str, &[&str])] = &[
     ("XC-01/jwt-bearer-grant", &["grant_unsupported"]),
     ("XC-02/jwt-bearer-grant", &["grant_unsupported"]),
     ("XC-03/jwt-bearer-grant", &["grant_unsupported", "grant_unsupported"]),
-    ("XC-04/jwt-bearer-grant", &["grant_unsupported", "grant_unsupported"]),
+    ("XC-04/jwt-bearer-grant", &["grant_unsupported", "grant_unsupported", "grant_unsupported"]),
     ("XC-05/jwt-bearer-grant", &["grant_unsupported", "grant_unsupported"]),
     ("XC-06/jwt-bearer-grant", &["grant_unsupported"]),
     ("XC-07/jwt-bearer-grant", &["grant_unsupported"]),
@@ -187,7 +192,7 @@ const CELLS: &[(&str, &[&str])] = &[
     ("XC-01/attestation", &["assertion_type_unsupported"]),
     ("XC-02/attestation", &["assertion_type_unsupported"]),
     ("XC-03/attestation", &["assertion_type_unsupported", "assertion_type_unsupported"]),
-    ("XC-04/attestation", &["assertion_type_unsupported", "assertion_type_unsupported"]),
+    ("XC-04/attestation", &["assertion_type_unsupported", "assertion_type_unsupported", "assertion_type_unsupported"]),
     ("XC-05/attestation", &["assertion_type_unsupported", "assertion_type_unsupported"]),
     ("XC-06/attestation", &["assertion_type_unsupported"]),
     ("XC-07/attestation", &["assertion_type_unsupported"]),
@@ -201,7 +206,7 @@ const CELLS: &[(&str, &[&str])] = &[
     ("XC-01/bearer", &["assertion_type_unsupported"]),
     ("XC-02/bearer", &["assertion_type_unsupported"]),
     ("XC-03/bearer", &["assertion_type_unsupported", "assertion_type_unsupported"]),
-    ("XC-04/bearer", &["assertion_type_unsupported", "assertion_type_unsupported"]),
+    ("XC-04/bearer", &["assertion_type_unsupported", "assertion_type_unsupported", "assertion_type_unsupported"]),
     ("XC-05/bearer", &["assertion_type_unsupported", "assertion_type_unsupported"]),
     ("XC-06/bearer", &["assertion_type_unsupported"]),
     ("XC-07/bearer", &["assertion_type_unsupported"]),
