@@ -230,7 +230,7 @@ impl Exchange {
         if let Some(place) = place {
             place.is_of(&client.identity().id, generation.limits().per_identity, at)?;
         }
-        let binding = binding::proven(&request)?;
+        let binding = binding::proven(&request, at)?;
         let subject = subject::verified(&request)?;
         let parties = Parties { client, actor: None, subject, binding };
         let grant = generation.policy().evaluate(&parties, &request.ask, decision.policy())?;

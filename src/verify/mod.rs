@@ -4,13 +4,16 @@
 //! and no claim is believed before its signature.
 
 mod audience;
+mod certificate;
 mod evidence;
 mod find_key;
 mod jwt_svid;
 mod kubernetes;
 mod parties;
 mod validity;
+mod x509_svid;
 
+pub use certificate::{certificate_binding, x5t_s256};
 pub use evidence::Evidence;
 pub use parties::{Binding, Parties, Subject};
 
@@ -65,10 +68,7 @@ impl Verifier<'_> {
         match shown {
             Shown::JwtSvid(jws) => self.jwt(jws, Declared::Svid, evidence).await,
             Shown::Federated(jws) => self.jwt(jws, Declared::Federated, evidence).await,
-            Shown::X509Svid(_) => {
-                let note = "a certificate was shown; no source has X.509 authorities";
-                Err(Refusal::unverified(Unverified::SourceUnknown, note))
-            }
+            Shown::X509Svid(chain) => x509_svid::verify(self, chain, evidence),
         }
     }
 
