@@ -18,6 +18,7 @@ mod documents;
 mod evidence;
 mod faults;
 mod limits;
+mod mtls;
 mod requirements;
 mod smoke;
 mod stage;
