@@ -2,9 +2,9 @@
 
 use countersign::clock::Clock;
 use countersign::credential::CompactJws;
-use countersign::identity::VerifiedSubject;
-use countersign::verify::person::{VerifiedPerson, verify};
-use countersign::verify::{Evidence, Verifier};
+use countersign::identity::{Confirmation, VerifiedSubject};
+use countersign::verify::person::verify;
+use countersign::verify::{Evidence, Subject, Verifier};
 use countersign::world::forge::Forge;
 use serde_json::json;
 
@@ -19,7 +19,7 @@ fn alice(ground: &Ground) -> Forge {
 }
 
 /// What the verifier of subjects says of a token: the person, or the reason.
-async fn judged(ground: &Ground, token: &Forge) -> Result<VerifiedPerson, &'static str> {
+async fn judged(ground: &Ground, token: &Forge) -> Result<Subject, &'static str> {
     let generation = ground.stage.app.exchange().generation();
     let verifier = Verifier {
         trust: generation.trust(),
@@ -78,6 +78,9 @@ const ROWS: &[Row] = &[
     ("BCJ-10 of typ logout+jwt", "credential_malformed", |_, t| t.header("typ", "logout+jwt")),
     ("BCJ-10 of typ dpop+jwt", "credential_malformed", |_, t| t.header("typ", "dpop+jwt")),
     ("an actor of the issuer's own", "claims_invalid", |_, t| t.claim("act", json!({ "sub": "bob" }))),
+    ("bound to a key in a way that nobody knows", "claims_invalid", |_, t| t.claim("cnf", json!({ "kid": "k" }))),
+    ("bound to two keys", "claims_invalid", |_, t| t.claim("cnf", json!({ "jkt": "a", "x5t#S256": "b" }))),
+    ("cnf is no object", "claims_invalid", |_, t| t.claim("cnf", "k")),
     ("may_act is no object", "claims_invalid", |_, t| t.claim("may_act", "bob")),
 ];
 
@@ -97,14 +100,21 @@ async fn neighbours_of_refused_people_are_taken() {
     ];
     for (name, token, sub) in good {
         let person = judged(&ground, &token).await.unwrap_or_else(|reason| panic!("{name}: {reason}"));
-        let VerifiedSubject::Person { source, sub: found } = &person.subject.who else { panic!("{name}") };
+        let VerifiedSubject::Person { source, sub: found } = &person.who else { panic!("{name}") };
         assert_eq!((source.as_str(), found.as_str()), ("login", sub), "{name}");
-        assert!(person.subject.acted_by.is_empty() && person.subject.scopes.is_none() && person.may_act.is_none());
+        assert!(person.acted_by.is_empty() && person.scopes.is_none() && person.may_act.is_none());
         if name.contains("NOR-07") {
-            assert_eq!(person.subject.ends.seconds(), ends);
+            assert_eq!(person.ends.seconds(), ends);
         }
     }
     let named = alice(&ground).claim("may_act", json!({ "sub": API }));
     let person = judged(&ground, &named).await.unwrap();
     assert_eq!(person.may_act.as_ref().and_then(|actor| actor.text("sub")), Some(API));
+    let bound = alice(&ground).claim("cnf", json!({ "jkt": "thumbprint" }));
+    let person = judged(&ground, &bound).await.unwrap();
+    assert_eq!(
+        person.confirmation,
+        Some(Confirmation::Key("thumbprint".to_owned())),
+        "it is worth nothing without the key"
+    );
 }
