@@ -2,6 +2,7 @@
 //!
 //! Builds every part once, hands it to the parts that need it, and ends them in order. Decides nothing.
 
+mod store;
 mod telemetry;
 mod watch;
 
@@ -23,7 +24,7 @@ use crate::issue::{Issuer, KeyRing};
 use crate::jose::Algorithm;
 use crate::lifecycle::{Drain, Drained, Readiness};
 use crate::policy::{Policy, PolicyInput};
-use crate::store::Journal;
+use crate::store::{Journal, Store};
 use crate::telemetry::{LogLines, Metrics};
 use crate::trust::Trust;
 use crate::wire::http::{AdminState, admin_router, public_router};
@@ -77,6 +78,7 @@ pub struct App {
     exchange: Arc<Exchange>,
     trust: Arc<Trust>,
     recorder: Recorder,
+    store: Store,
     readiness: Readiness,
     drain: Drain,
     background: CancellationToken,
@@ -125,6 +127,7 @@ impl App {
         let references = References::new(Arc::clone(&entropy));
         let metrics = Metrics::new(references.replica());
         let recorder = recorder(records, &configuration, &metrics).await?;
+        let store = store::open(&configuration, &clock, &metrics).await?;
         let ring = open_ring(&configuration, &clock).await?;
         tokio::spawn(Arc::clone(&ring).watch(Arc::clone(&clock), background.clone()));
         signing_ready.release();
@@ -146,7 +149,8 @@ impl App {
             "starting"
         );
         let (telemetry, spans) = Telemetry::start(&configuration, &clock, &entropy, &metrics, references.replica())?;
-        let exchange = Exchange::new(generation, issuer, Arc::clone(&clock), references, recorder.clone(), metrics);
+        let exchange =
+            Exchange::new(generation, issuer, Arc::clone(&clock), references, recorder.clone(), metrics, store.clone());
         let exchange = Arc::new(exchange.with_spans(spans));
         let public = Listener::bind(&configuration.listen).await.context("listen")?;
         let admin = Listener::bind_admin(&configuration.admin).await.context("admin")?;
@@ -159,6 +163,7 @@ impl App {
             exchange: Arc::clone(&exchange),
             trust: Arc::clone(&trust),
             recorder,
+            store: store.clone(),
             readiness: readiness.clone(),
             drain: Drain::new(),
             background,
@@ -176,6 +181,7 @@ impl App {
             }
             sources_ready.release();
         });
+        tokio::spawn(store::forget(store, Arc::clone(&app.clock), app.background.clone()));
         tokio::spawn(watch::follow(Arc::clone(&app)));
         Ok(app)
     }
@@ -305,8 +311,12 @@ impl App {
         let drained = self.drain.wait(deadline, self.clock.as_ref()).await;
         self.background.cancel();
         self.trust.ended().await;
-        let recorder = self.recorder.clone();
-        let _ = tokio::task::spawn_blocking(move || recorder.finish()).await;
+        let (recorder, store) = (self.recorder.clone(), self.store.clone());
+        let _ = tokio::task::spawn_blocking(move || {
+            recorder.finish();
+            store.close();
+        })
+        .await;
         self.telemetry.end().await;
         drained
     }

@@ -14,6 +14,7 @@ mod keys;
 mod masked;
 mod operator;
 mod output;
+mod revoke;
 mod serve;
 mod status;
 mod surroundings;
@@ -51,6 +52,7 @@ enum Command {
     Explain(explain::Explain),
     Doctor(doctor::Doctor),
     Keys(keys::Keys),
+    Revoke(revoke::Revoke),
     Status(status::Status),
     Help(help::Help),
 }
@@ -84,6 +86,7 @@ pub fn run() -> ExitCode {
         Command::Explain(explain) => explain.run(),
         Command::Doctor(doctor) => doctor.run(),
         Command::Keys(keys) => keys.run(),
+        Command::Revoke(revoke) => revoke.run(),
         Command::Status(status) => status.run(),
         Command::Help(help) => help.run(),
     };

@@ -5,7 +5,7 @@ use clap::Args;
 use super::operator::{self, Operator};
 use super::output::line;
 use super::{Exit, Format};
-use crate::wire::operator::{SourceReport, Status as Report};
+use crate::wire::operator::{RevocationCounts, SourceReport, Status as Report};
 
 /// Show what is wrong with a running service, then each source and our own keys.
 ///
@@ -58,6 +58,10 @@ fn problems(report: &Report) -> Vec<String> {
     if !report.signing.iter().any(|key| key.signs) {
         problems.push("no signing key is active: no token can be issued".to_owned());
     }
+    if !report.store_works {
+        problems
+            .push("the store fails: nothing can be revoked, and credentials that are used once are refused".to_owned());
+    }
     problems
 }
 
@@ -78,6 +82,8 @@ fn tell(report: &Report, problems: &[String]) {
         let signs = if key.signs { ", signs" } else { "" };
         line(format!("  {} {}  {}{signs}", key.algorithm, key.key_id, key.state));
     }
+    let RevocationCounts { token, identity, source, key } = report.revocations;
+    line(format!("\nrevocations\n  identities {identity}, sources {source}, keys {key}, tokens {token}"));
 }
 
 fn described(source: &SourceReport) -> String {

@@ -6,7 +6,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::record::{AskedRecord, CredentialRecord, KeyRecord, Record, ShownRecord, TokenRecord};
+use super::record::{AskedRecord, CredentialRecord, KeyRecord, Record, RevocationRecord, ShownRecord, TokenRecord};
 use super::{ErrorRef, GenerationId, NotRecorded, Recorder};
 use crate::clock::{Clock, Timestamp};
 use crate::identity::{Assurance, CredentialKind, WorkloadIdentity};
@@ -173,10 +173,23 @@ impl Decision {
         self.record.token = Some(TokenRecord { jti: token.id.clone(), client_id, aud, scope, expires });
     }
 
+    /// It is about revoking a token, not about having one.
+    pub fn of_revocation(&mut self) {
+        self.record.grant_type = Some("revocation".into());
+    }
+
+    /// Something was revoked or a revocation lifted, or there was nothing to do and the note says why.
+    pub(super) fn revoked(&mut self, revocation: Option<RevocationRecord>, note: &str) {
+        self.outcome = Outcome::Allow;
+        self.record.revocation = revocation;
+        note.clone_into(&mut self.record.note);
+    }
+
     pub(super) fn refused(&mut self, refusal: &Refusal) {
         self.outcome = Outcome::Deny;
         let record = &mut self.record;
         record.token = None;
+        record.revocation = None;
         record.reason = Some(refusal.reason().code().into());
         refusal.to_caller().clone_into(&mut record.said);
         refusal.to_operator().clone_into(&mut record.note);

@@ -4,16 +4,20 @@
 
 mod aggregate;
 mod binding;
+mod claims;
 mod decision;
 mod explain;
 mod gcra;
 mod generation;
 mod limits;
 mod lines;
+mod operators;
 mod record;
 mod recorder;
 mod reference;
 mod request;
+pub mod revocation;
+mod revoke;
 mod settings;
 mod subject;
 mod writer;
@@ -22,10 +26,12 @@ pub use aggregate::{GrantKind, GrantTally, Grants as KeptGrants};
 pub use decision::{Decision, Outcome, Transport};
 pub use explain::Explanation;
 pub use generation::{Generation, GenerationId};
-pub use record::{AskedRecord, CredentialRecord, KeyRecord, Record, ShownRecord, TokenRecord};
+pub use operators::{NotChanged, RevocationChange, RevocationReport};
+pub use record::{AskedRecord, CredentialRecord, KeyRecord, Record, RevocationRecord, ShownRecord, TokenRecord};
 pub use recorder::{NotRecorded, RecordOutputs, Recorder};
 pub use reference::{ErrorRef, References};
 pub use request::{ExchangeRequest, Grants};
+pub use revoke::RevokeRequest;
 pub use settings::{AuditSettings, LimitSettings, Rate};
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -39,8 +45,10 @@ use crate::identity::ScopeSet;
 use crate::issue::{AccessToken, Issuer};
 use crate::policy::{Ask, Grant};
 use crate::reason::{Refusal, Unavailable};
+use crate::store::Store;
 use crate::telemetry::{Metrics, Spans};
-use crate::verify::{Parties, Verifier};
+use crate::verify::{Parties, VerifiedIdentity, Verifier};
+use claims::Claims;
 use limits::{Limits, Place};
 
 /// The core that every door talks to.
@@ -53,6 +61,7 @@ pub struct Exchange {
     recorder: Recorder,
     metrics: Metrics,
     limits: Limits,
+    store: Store,
     spans: Option<Spans>,
 }
 
@@ -78,6 +87,7 @@ impl Exchange {
         references: References,
         recorder: Recorder,
         metrics: Metrics,
+        store: Store,
     ) -> Self {
         Self {
             generation: ArcSwap::from_pointee(generation),
@@ -87,6 +97,7 @@ impl Exchange {
             recorder,
             metrics,
             limits: Limits::default(),
+            store,
             spans: None,
         }
     }
@@ -154,9 +165,9 @@ impl Exchange {
 
     /// What a door refuses before there is a request: recorded like every other refusal.
     pub async fn refuse(&self, refusal: Refusal, decision: &mut Decision) -> Refusal {
-        match self.conclude(Err(refusal), decision).await {
+        match self.conclude::<()>(Err(refusal), decision).await {
             Err(refusal) => refusal,
-            Ok(_) => Refusal::internal("a refusal was concluded as a grant"),
+            Ok(()) => Refusal::internal("a refusal was concluded as a grant"),
         }
     }
 
@@ -176,10 +187,9 @@ impl Exchange {
     }
 
     /// Tells the decision how it ended; with `audit: required` nothing leaves before the record is durable.
-    async fn conclude(&self, outcome: Result<Issued, Refusal>, decision: &mut Decision) -> Result<Issued, Refusal> {
-        match &outcome {
-            Ok(issued) => decision.granted(&issued.token),
-            Err(refusal) => decision.refused(refusal),
+    async fn conclude<T>(&self, outcome: Result<T, Refusal>, decision: &mut Decision) -> Result<T, Refusal> {
+        if let Err(refusal) = &outcome {
+            decision.refused(refusal);
         }
         if !self.recorder.is_required() {
             return outcome;
@@ -203,13 +213,43 @@ impl Exchange {
         place: &mut Place<'_>,
         decision: &mut Decision,
     ) -> Result<Issued, Refusal> {
-        let grant = self.decide(generation, request, at, Some(place), decision).await?;
+        let (grant, claims) = self.decide(generation, request, at, Some(place), decision).await?;
+        claims.make(&self.store).await?;
+        // What was revoked in the meantime, and acknowledged, counts (design §9.5).
+        revocation::check(&self.store.revocations(), grant.client(), decision.evidence().key.as_ref(), at)?;
         let token = self.issuer.mint(generation.issuer(), &grant, at)?;
+        decision.granted(&token);
         let life = token.expires_at.since(token.issued_at);
         Ok(Issued { expires_in: life.seconds(), refresh_in: refresh_in(life), scopes: grant.scopes().clone(), token })
     }
 
-    /// Verify, count, then ask the policy. Who only asks what would be decided has no place and is not counted.
+    /// Who asks, and that it may be served: verified, not revoked, and not too often.
+    async fn authenticated(
+        &self,
+        generation: &Generation,
+        shown: &Shown,
+        at: Timestamp,
+        place: Option<&mut Place<'_>>,
+        decision: &mut Decision,
+    ) -> Result<VerifiedIdentity, Refusal> {
+        let verifier = Verifier {
+            trust: generation.trust(),
+            issuer: generation.issuer(),
+            identity_domain: generation.identity_domain(),
+            at,
+        };
+        let client = verifier.verify(shown, decision.evidence()).await?;
+        decision.identified(client.identity());
+        let revoked = self.store.revocations();
+        revocation::check(&revoked, client.identity(), decision.evidence().key.as_ref(), at)?;
+        if let Some(place) = place {
+            place.is_of(&client.identity().id, generation.limits().per_identity, at)?;
+        }
+        Ok(client)
+    }
+
+    /// Verify, count, then ask the policy, and say what the grant would use up. Who only asks what would be decided has no
+    /// place and is not counted.
     async fn decide(
         &self,
         generation: &Generation,
@@ -217,25 +257,17 @@ impl Exchange {
         at: Timestamp,
         place: Option<&mut Place<'_>>,
         decision: &mut Decision,
-    ) -> Result<Grant, Refusal> {
+    ) -> Result<(Grant, Claims), Refusal> {
         decision.asks(&request.ask);
-        let verifier = Verifier {
-            trust: generation.trust(),
-            issuer: generation.issuer(),
-            identity_domain: generation.identity_domain(),
-            at,
-        };
-        let client = verifier.verify(&request.client, decision.evidence()).await?;
-        decision.identified(client.identity());
-        if let Some(place) = place {
-            place.is_of(&client.identity().id, generation.limits().per_identity, at)?;
-        }
+        let client = self.authenticated(generation, &request.client, at, place, decision).await?;
         let binding = binding::proven(&request)?;
         let subject = subject::verified(&request)?;
         let parties = Parties { client, actor: None, subject, binding };
         let grant = generation.policy().evaluate(&parties, &request.ask, decision.policy())?;
         decision.decided(&grant);
-        Ok(grant)
+        let mut claims = Claims::default();
+        claims.of_credential(&parties.client, grant.confirmation());
+        Ok((grant, claims))
     }
 }
 

@@ -72,6 +72,9 @@ pub struct Record {
     /// The token that left.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token: Option<TokenRecord>,
+    /// What was revoked or lifted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revocation: Option<RevocationRecord>,
     /// What the caller was told.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub said: String,
@@ -171,6 +174,26 @@ pub struct TokenRecord {
     pub expires: String,
 }
 
+/// A change of what is revoked.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RevocationRecord {
+    /// `revoke` or `lift`.
+    pub action: Word,
+    /// `identity`, `source`, `key` or `token`.
+    pub kind: Word,
+    /// What: a token by its `jti`.
+    pub name: String,
+    /// When it ends or ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ends: Option<String>,
+    /// Who asked for it.
+    pub by: String,
+    /// Why, as an operator said.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+}
+
 impl Record {
     /// The record as one line of JSON, without its end.
     ///
@@ -184,6 +207,6 @@ impl Record {
 
     /// Whether a token left.
     pub fn is_grant(&self) -> bool {
-        self.outcome == "allow"
+        self.outcome == "allow" && self.token.is_some()
     }
 }

@@ -18,7 +18,7 @@ use super::published::{PublishedFor, PublishedKeys};
 use super::schedule::{KeyState, SEEN_BY_ALL, Schedule};
 use crate::clock::{Clock, Lifetime, Timestamp};
 use crate::identity::KeyId;
-use crate::jose::{Algorithm, SigningKey};
+use crate::jose::{Algorithm, KeySet, SigningKey};
 
 mod change;
 mod fault;
@@ -202,13 +202,22 @@ impl KeyRing {
 
     /// Every key that verifiers must know at `at`: the same bytes in every process that reads the folder.
     pub fn published(&self, at: Timestamp) -> Arc<PublishedKeys> {
+        self.published_for(at).keys.clone()
+    }
+
+    /// The same keys, ready to verify tokens of ours.
+    pub fn verification_keys(&self, at: Timestamp) -> Arc<KeySet> {
+        self.published_for(at).verification.clone()
+    }
+
+    fn published_for(&self, at: Timestamp) -> Arc<PublishedFor> {
         let ring = self.ring.load();
-        if let Some(known) = ring.published.load().as_ref().filter(|known| known.covers(at)) {
-            return known.keys.clone();
+        if let Some(known) = ring.published.load_full().filter(|known| known.covers(at)) {
+            return known;
         }
         let made = Arc::new(PublishedFor::at(&ring.keys, at));
         ring.published.store(Some(made.clone()));
-        made.keys.clone()
+        made
     }
 
     /// Reads the folder again. Keys whose files are unchanged stay the very same ones. Blocks on files.

@@ -16,6 +16,7 @@ use crate::jose::{Sealed, parse_object};
 use crate::policy::{Grant, GrantSubject};
 use crate::reason::{Refusal, Unavailable};
 use crate::secret::Secret;
+use crate::verify::FLAT_CLAIMS;
 
 /// Tokens are valid from a little before they were made, for verifiers whose clock is behind (design §4).
 const NOT_BEFORE: Lifetime = Lifetime::from_seconds(10);
@@ -136,7 +137,7 @@ fn claims(
         GrantSubject::Workload(workload) => {
             set("source", workload.source.as_str().into());
             set("kind", workload.kind.as_str().into());
-            for name in ["cluster", "namespace", "service_account"] {
+            for name in FLAT_CLAIMS {
                 if let Some(value) = workload.attributes.named(name) {
                     set(name, value.into());
                 }

@@ -10,7 +10,7 @@ use base64ct::{Base64UrlUnpadded, Encoding};
 
 use crate::clock::Timestamp;
 use crate::issue::RingKey;
-use crate::jose::PublicJwk;
+use crate::jose::{KeyPurpose, KeySet, PublicJwk};
 
 /// A JWK Set document (RFC 7517 §5) and its name for caches.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +38,8 @@ pub(super) struct PublishedFor {
     from: Timestamp,
     until: Timestamp,
     pub(super) keys: Arc<PublishedKeys>,
+    /// The same keys, ready to verify.
+    pub(super) verification: Arc<KeySet>,
 }
 
 impl PublishedFor {
@@ -45,11 +47,14 @@ impl PublishedFor {
     pub(super) fn at(keys: &[Arc<RingKey>], at: Timestamp) -> Self {
         let published = keys.iter().filter(|key| key.schedule().state(at).is_published());
         let document = PublishedKeys::of(published.map(|key| key.signing_key().public_jwk()));
+        // What others verify by is what we verify by.
+        let verification = KeySet::parse(document.document.as_bytes(), KeyPurpose::JwkSet).unwrap_or_default();
         let changes = || keys.iter().flat_map(|key| [key.schedule().publish(), key.schedule().gone()]);
         Self {
             from: changes().filter(|change| *change <= at).max().unwrap_or(Timestamp::from_millis(i64::MIN)),
             until: changes().filter(|change| *change > at).min().unwrap_or(Timestamp::from_millis(i64::MAX)),
             keys: Arc::new(document),
+            verification: Arc::new(verification),
         }
     }
 

@@ -14,6 +14,7 @@ use prometheus_client::metrics::family::{Family, MetricConstructor};
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
+use super::StoreNumbers;
 use crate::clock::{Lifetime, Timestamp};
 
 /// What a decision is counted under.
@@ -131,6 +132,7 @@ struct Inner {
     key_last_verified: Family<SourceLabel, Gauge>,
     refreshes: Family<RefreshLabels, Counter>,
     signing_keys: Family<SigningLabels, Gauge>,
+    store: StoreNumbers,
 }
 
 impl Metrics {
@@ -189,6 +191,7 @@ impl Metrics {
         registry.register("key_refresh", "Attempts to read the keys of a source, by result", refreshes.clone());
         let signing_keys = Family::default();
         registry.register("signing_keys", "Our own keys by algorithm and state", signing_keys.clone());
+        let store = StoreNumbers::register(&mut registry);
         Self(Arc::new(Inner {
             registry,
             decisions,
@@ -204,6 +207,7 @@ impl Metrics {
             key_last_verified,
             refreshes,
             signing_keys,
+            store,
         }))
     }
 
@@ -219,6 +223,11 @@ impl Metrics {
         if !labels.source.is_empty() {
             self.0.key_last_verified.get_or_create(&SourceLabel { source: labels.source }).set(at.seconds());
         }
+    }
+
+    /// The numbers of the store.
+    pub fn store(&self) -> &StoreNumbers {
+        &self.0.store
     }
 
     /// Counts a record that was lost.
@@ -285,7 +294,7 @@ impl Metrics {
     }
 }
 
-fn clamp(count: usize) -> i64 {
+pub(super) fn clamp(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 

@@ -5,9 +5,11 @@
 mod export;
 mod metrics;
 mod settings;
+mod store_numbers;
 
 pub use export::{ExchangeSpan, LogLayer, LogLines, Spans, log_lines};
 #[cfg(feature = "otlp")]
 pub use export::{Exporter, ExporterContext};
 pub use metrics::{DecisionLabels, Metrics, SigningKeyCount, SourceNumbers};
 pub use settings::TelemetrySettings;
+pub use store_numbers::StoreNumbers;

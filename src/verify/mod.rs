@@ -10,11 +10,13 @@ mod find_key;
 mod jwt_svid;
 mod kubernetes;
 mod oidc;
+mod own_token;
 mod parties;
 pub mod person;
 mod validity;
 
 pub use evidence::Evidence;
+pub use own_token::{FLAT_CLAIMS, OwnToken};
 pub use parties::{Binding, LONGEST_CHAIN, Parties, Subject};
 
 use crate::clock::Timestamp;
@@ -142,7 +144,7 @@ impl Declared {
     }
 }
 
-const NOT_A_JWT: &str = "client_assertion must be a signed JWT in compact form.";
+const NOT_A_JWT: &str = "This is no signed JWT in compact form.";
 
 fn refuse_header(fault: HeaderFault) -> Refusal {
     match fault {

@@ -59,7 +59,7 @@ fn source(desk: Desk<'_>, raw: &Source, at: PlaceId) -> Option<SourceSettings> {
     let max_life = desk.lifetime(&raw.max_life).or(DAY);
     let max_stale = desk.lifetime(&raw.max_stale).or(DAY);
     let leeway = raw.leeway.try_map(ledger, leeway).or(LEEWAY);
-    let reuse = raw.reuse.try_map(ledger, |Reuse::Allowed| Ok(trust::Reuse::Allowed)).or(trust::Reuse::Allowed);
+    let reuse = raw.reuse.try_map(ledger, |raw| Ok(reuse(*raw))).or(trust::Reuse::Allowed);
     let algorithms =
         set(desk, "algorithm", &raw.algorithms, |text| algorithm(text)).or(Algorithm::ALL.into_iter().collect());
     let identity = raw.identity.try_map(ledger, parsed("an identity template", IdentityTemplate::parse)).optional();
@@ -79,6 +79,14 @@ fn source(desk: Desk<'_>, raw: &Source, at: PlaceId) -> Option<SourceSettings> {
         identity: identity?,
         shares_identities_with: shares_identities_with?,
     })
+}
+
+const fn reuse(raw: Reuse) -> trust::Reuse {
+    match raw {
+        Reuse::Allowed => trust::Reuse::Allowed,
+        Reuse::Once => trust::Reuse::Once,
+        Reuse::Bound => trust::Reuse::Bound,
+    }
 }
 
 /// A list of different values, at least one.

@@ -34,7 +34,8 @@ pub(in crate::config) struct Source {
     pub(in crate::config) max_stale: Field<Duration>,
     /// How far the clocks may differ for `nbf` and `iat`; never for `exp`. Default `30s`.
     pub(in crate::config) leeway: Field<Duration>,
-    /// How often one credential may be shown. Default `allowed`.
+    /// How often one credential may give a token: `allowed` (the default) as often as its owner likes, `once`, or `bound` to the key
+    /// that was proven at its first use.
     pub(in crate::config) reuse: Field<Reuse>,
     /// Signature algorithms that are taken from this source.
     pub(in crate::config) algorithms: Texts,
@@ -157,6 +158,10 @@ pub(in crate::config) struct ApiServer {
 pub(in crate::config) enum Reuse {
     /// A credential may be shown as often as its owner likes, until it ends.
     Allowed,
+    /// A credential gives one token. Only for sources whose workloads get a fresh credential for each request.
+    Once,
+    /// A credential stays with the key that was proven when it first gave a token; every token is bound.
+    Bound,
 }
 
 /// `kubernetes.liveness`.

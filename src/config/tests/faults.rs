@@ -17,7 +17,7 @@ trust:
       issuers: []
       keys: { url: http://10.0.0.1/keys, tokn: /x }
       liveness: off
-    reuse: once
+    reuse: twice
 resources:
   - name: orders
     audience: orders
@@ -58,7 +58,7 @@ fn everything_wrong_with_a_file_is_said_at_once() {
         "14:20 trust[1].kubernetes.keys.url: this is not an https URL (keys are fetched over https alone, such as https://10.0.0.1:6443)",
         "14:42 trust[1].kubernetes.keys.tokn: unknown key \"tokn\" (did you mean `token`?)",
         "15:17 trust[1].kubernetes.liveness: \"off\" is not one of `none`",
-        "16:12 trust[1].reuse: \"once\" is not one of `allowed`",
+        "16:12 trust[1].reuse: \"twice\" is not one of `allowed`, `once`, `bound`",
         "19:15 resources[0].audience: \"orders\" is not an audience (it is an absolute URI such as https://orders.example)",
         "20:20 resources[0].scopes[1]: \"a b\" is not a scope (a scope has 1 to 128 printable ASCII characters without space, quote and backslash)",
         "21:20 resources[0].claims.sub: the claim `sub` is made by countersign or registered for another use (give it another name)",
@@ -96,8 +96,6 @@ fn keys_of_later_releases_are_unknown() {
             with_source("name: a\nspiffe: { trust_domain: p.example, bundle: { file: b, profile: https_web } }"),
             "trust[0].spiffe.bundle.profile",
         ),
-        (with_source(&format!("name: a\n{spiffe}\nreuse: once")), "trust[0].reuse"),
-        (with_source(&format!("name: a\n{spiffe}\nreuse: bound")), "trust[0].reuse"),
         (kubernetes("keys: { push: {} }"), "trust[0].kubernetes.keys.push"),
         (kubernetes("keys: { file: x }, liveness: { token_review: {} }"), "trust[0].kubernetes.liveness"),
         (

@@ -6,7 +6,7 @@ use crate::clock::Lifetime;
 use crate::issue::SigningSettings;
 use crate::jose::Algorithm;
 use crate::policy::{Expectation, Mode, TestCaller, TokenType};
-use crate::trust::{IssuerKeys, SourceKind, SpiffeKeys};
+use crate::trust::{IssuerKeys, Reuse, SourceKind, SpiffeKeys};
 
 const SOCKET: &str = "unix:///run/agent.sock";
 
@@ -80,8 +80,9 @@ fn a_source_has_defaults_and_they_can_be_set() {
     let source = &loaded.configuration.sources[0];
     let day = Lifetime::from_hours(24);
     assert_eq!((source.max_age, source.max_life, source.max_stale), (day, day, day));
+    assert_eq!(source.reuse, Reuse::Allowed, "CA-11");
     assert_eq!((source.leeway, source.algorithms.len(), &source.audiences), (Lifetime::from_seconds(30), 9, &None));
-    let text = "name: a\ngroups: [fleet]\naudiences: [one, two]\nmax_age: 1h\nmax_life: 2h\nmax_stale: 3h\nleeway: 0s\nreuse: allowed\n\
+    let text = "name: a\ngroups: [fleet]\naudiences: [one, two]\nmax_age: 1h\nmax_life: 2h\nmax_stale: 3h\nleeway: 0s\nreuse: once\n\
                 algorithms: [ES256]\nidentity: \"spiffe://id.example/x/{namespace}/{service_account}\"\n\
                 kubernetes: { issuers: [x, y], keys: { file: b } }";
     let loaded = load_text("set", &with_source(text)).unwrap_or_else(|report| panic!("{report}"));
@@ -90,6 +91,10 @@ fn a_source_has_defaults_and_they_can_be_set() {
     assert_eq!(source.algorithms.iter().copied().collect::<Vec<_>>(), [Algorithm::ES256]);
     assert_eq!(source.audiences.as_ref().unwrap().len(), 2);
     assert!(source.identity.is_some() && source.groups.len() == 1);
+    assert_eq!(source.reuse, Reuse::Once);
+    let bound =
+        load_text("bound", &with_source(&text.replace("once", "bound"))).unwrap_or_else(|report| panic!("{report}"));
+    assert_eq!(bound.configuration.sources[0].reuse, Reuse::Bound);
 }
 
 #[test]

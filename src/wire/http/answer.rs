@@ -42,6 +42,13 @@ pub(super) fn issued(issued: &Issued) -> Response {
     no_store(StatusCode::OK, &body)
 }
 
+/// Nothing but that it is done (RFC 7009 §2.2).
+pub(super) fn done() -> Response {
+    let mut response = Response::new(Body::empty());
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
 /// A refusal (RFC 6749 §5.2), with its reference. `challenge` is the scheme of an `Authorization` header that was sent:
 /// `invalid_client` is then 401 with that scheme's challenge, and in no other case.
 pub(super) fn refused(refusal: &Refusal, reference: &ErrorRef, challenge: Option<&str>) -> Response {

@@ -45,6 +45,7 @@ fn document(generation: &Generation) -> Map<String, Value> {
     let members = json!({
         "issuer": issuer.as_str(),
         "token_endpoint": issuer.endpoint("/token"),
+        "revocation_endpoint": issuer.endpoint("/revoke"),
         "jwks_uri": issuer.endpoint("/jwks"),
         "grant_types_supported": [Grants::ClientCredentials.as_str()],
         // C-11: what Kubernetes and SPIRE publish, and what cloud verifiers want; the same in both documents.
@@ -53,6 +54,9 @@ fn document(generation: &Generation) -> Map<String, Value> {
         "id_token_signing_alg_values_supported": signing,
         "token_endpoint_auth_methods_supported": methods,
         "token_endpoint_auth_signing_alg_values_supported": algorithms,
+        // RFC 8414 §2: left out, they would say client_secret_basic.
+        "revocation_endpoint_auth_methods_supported": methods,
+        "revocation_endpoint_auth_signing_alg_values_supported": algorithms,
         "scopes_supported": scopes,
     });
     let Value::Object(members) = members else { return Map::new() };

@@ -8,6 +8,7 @@ mod body;
 mod form;
 mod jwks;
 mod metadata;
+mod revoke;
 mod token;
 
 use std::sync::Arc;
@@ -50,6 +51,7 @@ pub fn public_router(exchange: &Arc<Exchange>) -> Router {
     let only = |methods: MethodRouter<Public>| methods.fallback(method_not_allowed);
     Router::new()
         .route(&format!("{base}/token"), only(post(token::token)))
+        .route(&format!("{base}/revoke"), only(post(revoke::revoke)))
         .route(&format!("{base}/jwks"), only(get(jwks::jwks)))
         .route(&format!("/.well-known/oauth-authorization-server{base}"), only(get(metadata::metadata)))
         .route(&format!("{base}/.well-known/openid-configuration"), only(get(metadata::metadata)))

@@ -60,6 +60,15 @@ pub(super) async fn token(
 }
 
 async fn read(headers: &HeaderMap, body: Body, bodies: &Bodies) -> Result<(Grants, ExchangeRequest), Unread> {
+    let form = form(headers, body, bodies).await?;
+    let grant = grant_type(&form)?;
+    let client = client(&form, headers)?;
+    let ask = ask(&form)?;
+    Ok((grant, ExchangeRequest::of_client(client, ask)))
+}
+
+/// The parameters of a request, for every endpoint that takes a form.
+pub(super) async fn form(headers: &HeaderMap, body: Body, bodies: &Bodies) -> Result<Form, Unread> {
     let mut types = headers.get_all(CONTENT_TYPE).iter();
     let is_form =
         matches!((types.next(), types.next()), (Some(only), None) if is_form(only.to_str().unwrap_or_default()));
@@ -67,11 +76,7 @@ async fn read(headers: &HeaderMap, body: Body, bodies: &Bodies) -> Result<(Grant
         return Err(malformed("The body is application/x-www-form-urlencoded.").into());
     }
     let body = bodies.read(body).await?;
-    let form = Form::parse(body.bytes())?;
-    let grant = grant_type(&form)?;
-    let client = client(&form, headers)?;
-    let ask = ask(&form)?;
-    Ok((grant, ExchangeRequest::of_client(client, ask)))
+    Ok(Form::parse(body.bytes())?)
 }
 
 /// The form's media type, with no charset or UTF-8 (TOK-02).
@@ -96,7 +101,7 @@ fn grant_type(form: &Form) -> Result<Grants, Refusal> {
 }
 
 /// The one credential of the request. Every other way to authenticate beside it is refused (TOK-19, C-01), and alone it is not taken.
-fn client(form: &Form, headers: &HeaderMap) -> Result<Shown, Refusal> {
+pub(super) fn client(form: &Form, headers: &HeaderMap) -> Result<Shown, Refusal> {
     let (kind, assertion) = (form.value("client_assertion_type"), form.value("client_assertion"));
     let other = other_method(form, headers);
     let (kind, assertion) = match (kind, assertion, other) {
@@ -175,6 +180,6 @@ fn ask(form: &Form) -> Result<Ask, Refusal> {
     })
 }
 
-fn malformed(sentence: &str) -> Refusal {
+pub(super) fn malformed(sentence: &str) -> Refusal {
     Refusal::malformed(Malformed::MalformedRequest, sentence)
 }

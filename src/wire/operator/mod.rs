@@ -3,6 +3,7 @@
 //! Whoever can open the socket is an operator: the file system decides. Issues nothing.
 
 mod keys;
+mod revoke;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -19,6 +20,7 @@ use serde_json::json;
 use tokio::net::UnixListener;
 
 pub use keys::{KeyChange, KeyReport, KeysReport};
+pub use revoke::{RevocationAsk, RevocationCounts, RevocationList};
 
 use crate::clock::Timestamp;
 use crate::credential::{CompactJws, Shown};
@@ -73,6 +75,11 @@ pub struct Status {
     pub sources: Vec<SourceReport>,
     /// Our own keys.
     pub signing: Vec<SigningReport>,
+    /// What is revoked.
+    #[serde(default)]
+    pub revocations: RevocationCounts,
+    /// Whether the store works: if not, nothing can be revoked, and once-only credentials are refused.
+    pub store_works: bool,
 }
 
 /// One source.
@@ -124,7 +131,8 @@ pub async fn serve(state_directory: &Path, state: OperatorState, drain: &Drain) 
     let path = socket_in(state_directory);
     let listener = bind(&path)?;
     let begun = drain.clone();
-    let serving = axum::serve(listener, router(state)).with_graceful_shutdown(async move { begun.begun().await });
+    let router = router(state).into_make_service_with_connect_info::<revoke::Operator>();
+    let serving = axum::serve(listener, router).with_graceful_shutdown(async move { begun.begun().await });
     let ours = inode(&path);
     drop(drain.spawn(async move {
         let _ = serving.await;
@@ -168,6 +176,7 @@ fn router(state: OperatorState) -> Router {
         .route("/grants", get(grants))
         .route("/judge", post(judge))
         .route("/keys", get(keys::show).post(keys::change))
+        .route("/revocations", get(revoke::list).post(revoke::change))
         .layer(DefaultBodyLimit::max(LONGEST_BODY))
         .with_state(state)
 }
@@ -201,6 +210,8 @@ async fn status(State(state): State<OperatorState>) -> Json<Status> {
         waiting_for: state.readiness.waiting_for(),
         sources: sources.collect(),
         signing: signing.collect(),
+        revocations: RevocationCounts::of(&state),
+        store_works: state.exchange.store_works(),
     })
 }
 

@@ -13,6 +13,7 @@ use crate::stage::{API, Stage, client, eventually};
 /// Every metric, whole: operators build alerts on these names.
 const METRICS: &str = "\
 countersign_build gauge
+countersign_claims gauge
 countersign_config_reload_failed gauge
 countersign_config_reloads counter
 countersign_decision_seconds histogram
@@ -24,7 +25,10 @@ countersign_keys gauge
 countersign_keys_skipped gauge
 countersign_keys_stale_deadline_seconds gauge
 countersign_records_lost counter
+countersign_revocations gauge
 countersign_signing_keys gauge
+countersign_store_commit_seconds histogram
+countersign_store_failures counter
 countersign_telemetry_lost counter";
 
 #[tokio::test(flavor = "multi_thread")]

@@ -17,6 +17,7 @@ fn expected(issuer: &str, methods: &[&str], algorithms: &[&str]) -> Value {
     json!({
         "issuer": issuer,
         "token_endpoint": format!("{issuer}/token"),
+        "revocation_endpoint": format!("{issuer}/revoke"),
         "jwks_uri": format!("{issuer}/jwks"),
         "grant_types_supported": ["client_credentials"],
         "response_types_supported": ["id_token"],
@@ -24,6 +25,8 @@ fn expected(issuer: &str, methods: &[&str], algorithms: &[&str]) -> Value {
         "id_token_signing_alg_values_supported": ["ES256", "RS256"],
         "token_endpoint_auth_methods_supported": methods,
         "token_endpoint_auth_signing_alg_values_supported": algorithms,
+        "revocation_endpoint_auth_methods_supported": methods,
+        "revocation_endpoint_auth_signing_alg_values_supported": algorithms,
         "scopes_supported": ["find", "open", "read", "write"],
     })
 }
