@@ -21,6 +21,7 @@ mod faults;
 mod fuzz;
 mod limits;
 mod requirements;
+mod revocation;
 mod smoke;
 mod stage;
 #[cfg(feature = "otlp")]
