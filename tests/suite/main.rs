@@ -22,6 +22,7 @@ mod fuzz;
 mod limits;
 mod mtls;
 mod requirements;
+mod revocation;
 mod smoke;
 mod stage;
 #[cfg(feature = "otlp")]
