@@ -246,6 +246,7 @@ impl Parts {
             signing: server.signing,
             state: server.state,
             audit: server.audit,
+            grpc: server.grpc,
             limits: server.limits,
             telemetry: server.telemetry,
             sources: self.sources.into_values(),

@@ -17,6 +17,7 @@ mod deployment;
 mod documents;
 mod evidence;
 mod faults;
+mod grpc;
 mod limits;
 mod requirements;
 mod smoke;

@@ -42,6 +42,8 @@ pub(super) struct Main {
     pub(super) audit: Field<Audit>,
     /// How many requests are taken.
     pub(super) limits: Field<Limits>,
+    /// The gRPC services.
+    pub(super) grpc: Field<Grpc>,
     /// Where traces and logs go. Default: nowhere.
     pub(super) telemetry: Field<Telemetry>,
     /// Further files with rules and tests: paths relative to this file, `*` in the last part.
@@ -138,6 +140,14 @@ pub(super) struct Limits {
     pub(super) per_identity: Field<RateText>,
     /// Requests that are answered at a time. Default `512`.
     pub(super) in_flight: Field<u64>,
+}
+
+/// `grpc`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Grpc {
+    /// Let clients ask which services and messages there are (gRPC server reflection). Default `true`.
+    pub(super) reflection: Field<bool>,
 }
 
 /// `telemetry`.
