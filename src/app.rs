@@ -369,7 +369,8 @@ fn generation(configuration: &Configuration, trust: &Arc<Trust>) -> anyhow::Resu
         trust.apply(&configuration.sources),
         policy,
         configuration.limits,
-    ))
+    )
+    .with_assertion_grant(configuration.assertion_grant))
 }
 
 fn needs_restart(running: &Configuration, new: &Configuration) -> Vec<&'static str> {

@@ -248,6 +248,7 @@ impl Parts {
             audit: server.audit,
             limits: server.limits,
             telemetry: server.telemetry,
+            assertion_grant: server.assertion_grant,
             sources: self.sources.into_values(),
             resources: self.resources.into_values(),
             rules: self.rules.into_values(),

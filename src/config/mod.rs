@@ -57,6 +57,8 @@ pub struct Configuration {
     pub limits: LimitSettings,
     /// Where telemetry goes besides `/metrics`.
     pub telemetry: TelemetrySettings,
+    /// Whether the assertion grant is served.
+    pub assertion_grant: bool,
     /// Whose word counts.
     pub sources: Vec<SourceSettings>,
     /// What tokens are for.

@@ -2,10 +2,12 @@
 
 use std::fmt;
 
-use super::LimitSettings;
+use super::{Grants, LimitSettings};
+use crate::clock::Timestamp;
 use crate::identity::{IssuerUrl, TrustDomain};
 use crate::policy::Policy;
 use crate::trust::TrustView;
+use crate::verify::Verifier;
 
 /// The name of a generation: the start of the SHA-256 of its configuration's text.
 #[derive(Clone, PartialEq, Eq)]
@@ -39,6 +41,7 @@ pub struct Generation {
     trust: TrustView,
     policy: Policy,
     limits: LimitSettings,
+    assertion_grant: bool,
 }
 
 impl Generation {
@@ -51,7 +54,31 @@ impl Generation {
         policy: Policy,
         limits: LimitSettings,
     ) -> Self {
-        Self { id, issuer, identity_domain, trust, policy, limits }
+        Self { id, issuer, identity_domain, trust, policy, limits, assertion_grant: false }
+    }
+
+    /// Serves the assertion grant (RFC 7523 §2.1), which is off otherwise.
+    #[must_use]
+    pub const fn with_assertion_grant(mut self, served: bool) -> Self {
+        self.assertion_grant = served;
+        self
+    }
+
+    /// The grant types that it serves.
+    pub fn grants(&self) -> impl Iterator<Item = Grants> {
+        let served = |grant: &Grants| self.assertion_grant || *grant != Grants::Assertion;
+        Grants::ALL.into_iter().filter(served)
+    }
+
+    /// What credentials are verified against at `at`.
+    pub const fn verifier(&self, at: Timestamp) -> Verifier<'_> {
+        Verifier {
+            trust: &self.trust,
+            issuer: &self.issuer,
+            identity_domain: &self.identity_domain,
+            token_endpoint: None,
+            at,
+        }
     }
 
     /// Its name.

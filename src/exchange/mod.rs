@@ -8,6 +8,7 @@ mod decision;
 mod explain;
 mod gcra;
 mod generation;
+mod introspect;
 mod limits;
 mod lines;
 mod record;
@@ -22,7 +23,8 @@ pub use aggregate::{GrantKind, GrantTally, Grants as KeptGrants};
 pub use decision::{Decision, Outcome, Transport};
 pub use explain::Explanation;
 pub use generation::{Generation, GenerationId};
-pub use record::{AskedRecord, CredentialRecord, KeyRecord, Record, ShownRecord, TokenRecord};
+pub use introspect::{IntrospectRequest, Introspected};
+pub use record::{AskedRecord, CredentialRecord, KeyRecord, Record, ShownRecord, SubjectRecord, TokenRecord};
 pub use recorder::{NotRecorded, RecordOutputs, Recorder};
 pub use reference::{ErrorRef, References};
 pub use request::{ExchangeRequest, Grants};
@@ -34,14 +36,15 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use crate::clock::{Clock, Lifetime, Timestamp};
-use crate::credential::Shown;
+use crate::credential::{ACCESS_TOKEN_TYPE, Shown, ShownSubject};
 use crate::identity::ScopeSet;
 use crate::issue::{AccessToken, Issuer};
 use crate::policy::{Ask, Grant};
 use crate::reason::{Refusal, Unavailable};
 use crate::telemetry::{Metrics, Spans};
-use crate::verify::{Parties, Verifier};
+use crate::verify::Parties;
 use limits::{Limits, Place};
+use subject::Judge;
 
 /// The core that every door talks to.
 #[derive(Debug)]
@@ -67,6 +70,8 @@ pub struct Issued {
     pub refresh_in: i64,
     /// What it may be used for.
     pub scopes: ScopeSet,
+    /// `issued_token_type` of a token exchange (RFC 8693 §2.2.1); `None` for other grants.
+    pub issued_token_type: Option<&'static str>,
 }
 
 impl Exchange {
@@ -156,7 +161,7 @@ impl Exchange {
     pub async fn refuse(&self, refusal: Refusal, decision: &mut Decision) -> Refusal {
         match self.conclude(Err(refusal), decision).await {
             Err(refusal) => refusal,
-            Ok(_) => Refusal::internal("a refusal was concluded as a grant"),
+            Ok(()) => Refusal::internal("a refusal was concluded as a grant"),
         }
     }
 
@@ -176,10 +181,9 @@ impl Exchange {
     }
 
     /// Tells the decision how it ended; with `audit: required` nothing leaves before the record is durable.
-    async fn conclude(&self, outcome: Result<Issued, Refusal>, decision: &mut Decision) -> Result<Issued, Refusal> {
-        match &outcome {
-            Ok(issued) => decision.granted(&issued.token),
-            Err(refusal) => decision.refused(refusal),
+    async fn conclude<T>(&self, outcome: Result<T, Refusal>, decision: &mut Decision) -> Result<T, Refusal> {
+        if let Err(refusal) = &outcome {
+            decision.refused(refusal);
         }
         if !self.recorder.is_required() {
             return outcome;
@@ -203,10 +207,18 @@ impl Exchange {
         place: &mut Place<'_>,
         decision: &mut Decision,
     ) -> Result<Issued, Refusal> {
+        let exchanged = matches!(&request.subject, Some(ShownSubject::AccessToken(_) | ShownSubject::Jwt(_)));
         let grant = self.decide(generation, request, at, Some(place), decision).await?;
         let token = self.issuer.mint(generation.issuer(), &grant, at)?;
+        decision.granted(&token);
         let life = token.expires_at.since(token.issued_at);
-        Ok(Issued { expires_in: life.seconds(), refresh_in: refresh_in(life), scopes: grant.scopes().clone(), token })
+        Ok(Issued {
+            expires_in: life.seconds(),
+            refresh_in: refresh_in(life),
+            scopes: grant.scopes().clone(),
+            issued_token_type: exchanged.then_some(ACCESS_TOKEN_TYPE),
+            token,
+        })
     }
 
     /// Verify, count, then ask the policy. Who only asks what would be decided has no place and is not counted.
@@ -219,19 +231,21 @@ impl Exchange {
         decision: &mut Decision,
     ) -> Result<Grant, Refusal> {
         decision.asks(&request.ask);
-        let verifier = Verifier {
-            trust: generation.trust(),
-            issuer: generation.issuer(),
-            identity_domain: generation.identity_domain(),
-            at,
-        };
+        let verifier = generation.verifier(at);
         let client = verifier.verify(&request.client, decision.evidence()).await?;
         decision.identified(client.identity());
         if let Some(place) = place {
             place.is_of(&client.identity().id, generation.limits().per_identity, at)?;
         }
         let binding = binding::proven(&request)?;
-        let subject = subject::verified(&request)?;
+        let judge = Judge {
+            verifier,
+            generation,
+            keys: &self.issuer.ring().verification_keys(at),
+            client: client.identity(),
+            binding: binding.as_ref(),
+        };
+        let subject = judge.subject(&request, decision).await?;
         let parties = Parties { client, actor: None, subject, binding };
         let grant = generation.policy().evaluate(&parties, &request.ask, decision.policy())?;
         decision.decided(&grant);

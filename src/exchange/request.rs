@@ -36,16 +36,22 @@ impl ExchangeRequest {
 pub enum Grants {
     /// `client_credentials` (RFC 6749 §4.4).
     ClientCredentials,
+    /// Token exchange (RFC 8693).
+    TokenExchange,
+    /// The assertion grant (RFC 7523 §2.1), where the configuration switches it on.
+    Assertion,
 }
 
 impl Grants {
-    /// All that are served.
-    pub const ALL: [Self; 1] = [Self::ClientCredentials];
+    /// All that there are. A generation says which of them it serves.
+    pub const ALL: [Self; 3] = [Self::ClientCredentials, Self::TokenExchange, Self::Assertion];
 
     /// The value of `grant_type`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::ClientCredentials => "client_credentials",
+            Self::TokenExchange => "urn:ietf:params:oauth:grant-type:token-exchange",
+            Self::Assertion => "urn:ietf:params:oauth:grant-type:jwt-bearer",
         }
     }
 }

@@ -11,11 +11,12 @@ use super::{KeyRing, RingKey};
 use crate::clock::{Lifetime, Timestamp};
 use crate::credential::CompactJws;
 use crate::entropy::Entropy;
-use crate::identity::{Confirmation, IssuerUrl};
+use crate::identity::{Attributes, Confirmation, IssuerUrl, SpiffeId, VerifiedSubject, WorkloadIdentity};
 use crate::jose::{Sealed, parse_object};
 use crate::policy::Grant;
 use crate::reason::{Refusal, Unavailable};
 use crate::secret::Secret;
+use crate::verify::FLAT_CLAIMS;
 
 /// Tokens are valid from a little before they were made, for verifiers whose clock is behind (design §4).
 const NOT_BEFORE: Lifetime = Lifetime::from_seconds(10);
@@ -116,12 +117,12 @@ fn claims(
     issued_at: Timestamp,
     expires_at: Timestamp,
 ) -> Map<String, Value> {
-    let client = grant.client();
+    let who = Who::of(grant);
     let mut claims: Map<String, Value> =
         grant.claims().iter().map(|(name, value)| (name.clone(), value.clone())).collect();
     let mut set = |name: &str, value: Value| claims.insert(name.to_owned(), value);
     set("iss", issuer.as_str().into());
-    set("sub", client.id.as_str().into());
+    set("sub", who.sub.as_str().into());
     set("aud", grant.audience().as_str().into());
     set("exp", expires_at.seconds().into());
     set("iat", issued_at.seconds().into());
@@ -129,17 +130,55 @@ fn claims(
     set("jti", id.into());
     set("client_id", grant.client_id().into());
     set("scope", grant.scopes().to_string().into());
-    set("source", client.source.as_str().into());
-    set("kind", client.kind.as_str().into());
+    set("source", who.source.into());
+    set("kind", who.kind.into());
+    if let Some(act) = act(grant.actors()) {
+        set("act", act);
+    }
     if let Some(confirmation) = grant.confirmation() {
         set("cnf", serde_json::json!({ (confirmation.member()): confirmation.value() }));
     }
-    for name in ["cluster", "namespace", "service_account"] {
-        if let Some(value) = client.attributes.named(name) {
+    for name in FLAT_CLAIMS {
+        if let Some(value) = who.attributes.and_then(|attributes| attributes.named(name)) {
             set(name, value.into());
         }
     }
     claims
+}
+
+/// Whom a token speaks of: the caller, or the subject for whom it acts.
+struct Who<'a> {
+    sub: String,
+    source: &'a str,
+    kind: &'static str,
+    attributes: Option<&'a Attributes>,
+}
+
+impl<'a> Who<'a> {
+    fn of(grant: &'a Grant) -> Self {
+        let workload = |workload: &'a WorkloadIdentity| Self {
+            sub: workload.id.to_string(),
+            source: workload.source.as_str(),
+            kind: workload.kind.as_str(),
+            attributes: Some(&workload.attributes),
+        };
+        match grant.subject() {
+            None => workload(grant.client()),
+            Some(VerifiedSubject::Workload(subject)) => workload(subject),
+            Some(person @ VerifiedSubject::Person { source, .. }) => {
+                Self { sub: person.name(), source: source.as_str(), kind: person.kind(), attributes: None }
+            }
+        }
+    }
+}
+
+/// The claim `act` of these actors, newest first: identities and nothing else, the newest outermost (RFC 8693 §4.1).
+pub fn act(actors: &[SpiffeId]) -> Option<Value> {
+    actors.iter().rev().fold(None, |older, actor| {
+        let mut act = Map::from_iter([("sub".to_owned(), Value::from(actor.as_str()))]);
+        act.extend(older.map(|older| ("act".to_owned(), older)));
+        Some(Value::Object(act))
+    })
 }
 
 /// Issue, then distrust what was issued: the sealed bytes must say what the grant says, and no more.
@@ -149,13 +188,24 @@ fn distrust(text: &str, issuer: &IssuerUrl, grant: &Grant, ends: Timestamp, at: 
     let sealed = parse_object(jws.payload()).map_err(|_not_json| fault("claims"))?;
     let says = |name: &'static str, text: &str| if sealed.text(name) == Some(text) { Ok(()) } else { Err(fault(name)) };
     says("iss", issuer.as_str())?;
-    says("sub", grant.client().id.as_str())?;
+    let who = Who::of(grant);
+    says("sub", &who.sub)?;
+    says("source", who.source)?;
+    says("kind", who.kind)?;
     says("aud", grant.audience().as_str())?;
     says("client_id", grant.client_id())?;
     says("scope", &grant.scopes().to_string())?;
     let bound = sealed.object("cnf").and_then(|cnf| cnf.text(grant.confirmation()?.member()));
     if bound != grant.confirmation().map(Confirmation::value) || sealed.has("cnf") != bound.is_some() {
         return Err(fault("cnf"));
+    }
+    let (mut act, mut named) = (sealed.object("act"), Vec::new());
+    while let Some(actor) = act {
+        named.push(actor.text("sub").unwrap_or_default());
+        act = actor.object("act");
+    }
+    if sealed.has("act") == named.is_empty() || !named.into_iter().eq(grant.actors().iter().map(SpiffeId::as_str)) {
+        return Err(fault("act"));
     }
     let Some(crate::jose::Value::Number(exp)) = sealed.get("exp") else { return Err(fault("exp")) };
     let exp = crate::jose::numeric_date(exp).ok_or_else(|| fault("exp"))?;

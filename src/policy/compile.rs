@@ -6,6 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::Policy;
+use super::behalf;
+use super::callers::Callers;
 use super::pattern::{PathPattern, PatternError};
 use super::rule::{Resource, Rule};
 use super::settings::{FromSettings, ResourceSettings, RuleSettings, TestSettings, TokenType};
@@ -41,8 +43,7 @@ impl Policy {
     /// Compiles and runs the tests. There is a policy exactly when no problem refuses it; lints come either way.
     pub fn compile(input: &PolicyInput<'_>) -> (Option<Self>, Vec<Problem>) {
         let mut problems = Vec::new();
-        let resources: Vec<Arc<Resource>> =
-            input.resources.iter().map(|settings| Arc::new(Resource { settings: settings.clone() })).collect();
+        let resources = compile_resources(input, &mut problems);
         check_resources(input, &mut problems);
         let mut rules = Vec::new();
         let mut by_source: BTreeMap<SourceName, Vec<Arc<Rule>>> = BTreeMap::new();
@@ -51,7 +52,7 @@ impl Policy {
             check_unique(input.rules, index, &place, &mut problems);
             let Some(rule) = compile_rule(settings, &place, input, &resources, &mut problems) else { continue };
             let rule = Arc::new(rule);
-            for source in &rule.sources {
+            for source in &rule.from.sources {
                 by_source.entry(source.clone()).or_default().push(Arc::clone(&rule));
             }
             rules.push(rule);
@@ -67,6 +68,29 @@ impl Policy {
 
 fn refuses(problems: &[Problem]) -> bool {
     problems.iter().any(|problem| problem.severity == crate::problem::Severity::Problem)
+}
+
+fn compile_resources(input: &PolicyInput<'_>, problems: &mut Vec<Problem>) -> Vec<Arc<Resource>> {
+    let resource = |(index, settings): (usize, &ResourceSettings)| {
+        let place = Place::element("resources", index).key("served_by");
+        let served_by = settings.served_by.as_ref().map(|from| compile_callers(from, &place, input, problems));
+        Arc::new(Resource { settings: settings.clone(), served_by })
+    };
+    input.resources.iter().enumerate().map(resource).collect()
+}
+
+/// Whom `from` or `served_by` speaks of.
+fn compile_callers(
+    from: &FromSettings,
+    place: &Place,
+    input: &PolicyInput<'_>,
+    problems: &mut Vec<Problem>,
+) -> Callers {
+    let sources = compile_sources(from, place, input, problems);
+    let paths = compile_paths(from, place, problems);
+    check_attributes(from, place, input, &sources, problems);
+    check_subject(from, place, problems);
+    Callers { sources, paths, attributes: from.attributes.clone(), everyone: from.everyone }
 }
 
 fn check_resources(input: &PolicyInput<'_>, problems: &mut Vec<Problem>) {
@@ -149,10 +173,7 @@ fn compile_rule(
     problems: &mut Vec<Problem>,
 ) -> Option<Rule> {
     let before = problems.len();
-    let sources = compile_sources(&settings.from, &place.key("from"), input, problems);
-    let paths = compile_paths(&settings.from, &place.key("from"), problems);
-    check_attributes(&settings.from, &place.key("from"), input, &sources, problems);
-    check_subject(&settings.from, &place.key("from"), problems);
+    let from = compile_callers(&settings.from, &place.key("from"), input, problems);
     check_alias(settings, place, problems);
     let resource = resources.iter().find(|resource| resource.settings.name.as_str() == settings.resource);
     let Some(resource) = resource else {
@@ -188,12 +209,11 @@ fn compile_rule(
             "leave it out to use the resource's",
         ));
     }
+    let behalf = |behalf| behalf::compile(settings, behalf, &place.key("on_behalf_of"), input, problems);
+    let on_behalf_of = settings.on_behalf_of.as_ref().map(behalf);
     (problems.len() == before).then(|| Rule {
         name: Arc::from(settings.name.as_str()),
-        sources,
-        paths,
-        attributes: settings.from.attributes.clone(),
-        everyone: settings.from.everyone,
+        from,
         resource: Arc::clone(resource),
         scopes: settings.scopes.clone(),
         mode: settings.mode,
@@ -201,6 +221,7 @@ fn compile_rule(
         default: settings.default,
         lifetime: settings.lifetime,
         require: settings.require,
+        on_behalf_of,
     })
 }
 

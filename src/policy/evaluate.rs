@@ -4,13 +4,15 @@
 
 use std::sync::Arc;
 
-use super::rule::{Difference, Resource, Rule};
+use super::behalf;
+use super::callers::Difference;
+use super::rule::{Resource, Rule};
 use super::settings::{Mode, Require};
 use super::{Ask, Grant, Policy};
 use crate::identity::{Audience, Scope, ScopeSet, WorkloadIdentity};
 use crate::reason::{Denied, Malformed, Refusal, Unaccepted, any_of, quoted};
 use crate::trust::Reuse;
-use crate::verify::Parties;
+use crate::verify::{Parties, Subject};
 
 /// What the policy looked at, for the decision record.
 #[derive(Clone, Debug, Default)]
@@ -27,25 +29,35 @@ impl Policy {
     /// Decides. Pure: the same parties, ask and policy give the same answer.
     ///
     /// # Errors
-    /// `client_id_mismatch`, `target_…`, `not_granted`, `scope_denied`.
+    /// `client_id_mismatch`, `target_…`, `not_granted`, `scope_denied`, `delegation_denied`, `binding_required`.
     pub fn evaluate(&self, parties: &Parties, ask: &Ask, trace: &mut PolicyTrace) -> Result<Grant, Refusal> {
-        if parties.actor.is_some() || parties.subject.is_some() {
-            return Err(Refusal::denied(Denied::DelegationDenied, "Acting for somebody else is not served here.", ""));
-        }
-        let grant = self.decide(parties.client.identity(), ask, trace)?;
+        let grant = self.decide_for(parties.client.identity(), parties.subject.as_ref(), ask, trace)?;
         bind(grant, parties)
     }
 
+    /// The same for one who acts for itself and is bound to nothing, as tests of a configuration ask it.
     pub(super) fn decide(
         &self,
         caller: &WorkloadIdentity,
         ask: &Ask,
         trace: &mut PolicyTrace,
     ) -> Result<Grant, Refusal> {
-        let covering: Vec<&Arc<Rule>> =
-            self.by_source.get(&caller.source).into_iter().flatten().filter(|rule| rule.covers(caller)).collect();
+        self.decide_for(caller, None, ask, trace)
+    }
+
+    fn decide_for(
+        &self,
+        caller: &WorkloadIdentity,
+        subject: Option<&Subject>,
+        ask: &Ask,
+        trace: &mut PolicyTrace,
+    ) -> Result<Grant, Refusal> {
+        let of_source = || self.by_source.get(&caller.source).into_iter().flatten();
+        let own: Vec<&Arc<Rule>> = of_source().filter(|rule| rule.covers(caller)).collect();
+        check_client_id(caller, ask, own.iter().filter(enforces).filter_map(|rule| rule.alias.as_deref()))?;
+        let other = behalf::other(caller, subject);
+        let covering: Vec<&Arc<Rule>> = own.iter().copied().filter(|rule| is_for(rule, other)).collect();
         let enforced = || covering.iter().copied().filter(|rule| rule.mode == Mode::Enforce);
-        check_client_id(caller, ask, enforced().filter_map(|rule| rule.alias.as_deref()))?;
         let resource = match named_target(ask)? {
             Some(target) => self.find(target)?,
             None => default_target(enforced())?,
@@ -59,12 +71,19 @@ impl Policy {
         trace.observed = names(Mode::Observe);
         let granting: Vec<&Arc<Rule>> = enforced().filter(|rule| Arc::ptr_eq(&rule.resource, &resource)).collect();
         if granting.is_empty() {
-            return Err(self.not_granted(caller, &resource));
+            return Err(match other {
+                None => self.not_granted(caller, &resource),
+                Some(other) => not_delegated(caller, other, &resource, &own),
+            });
         }
-        let scopes = granted_scopes(&granting, ask, &resource)?;
+        let scopes = granted_scopes(&granting, subject, ask, &resource)?;
         let lifetimes = granting.iter().filter_map(|rule| rule.lifetime);
+        let impersonates = granting.iter().all(|rule| rule.on_behalf_of.as_ref().is_some_and(|by| by.impersonate));
         Ok(Grant {
             binding: None,
+            subject: other.map(|other| other.who.clone()),
+            actors: other.filter(|_| !impersonates).map_or_else(Vec::new, |other| behalf::actors(caller, other)),
+            subject_ends: subject.map(|subject| subject.ends),
             require: granting.iter().map(|rule| rule.require).fold(resource.settings.require, std::cmp::Ord::max),
             client: caller.clone(),
             client_id: client_id(caller, ask, &granting),
@@ -109,13 +128,14 @@ impl Policy {
         let owner = settings.owner.as_ref().map_or_else(String::new, |owner| format!(" Ask its owner, {owner}."));
         let sentence = format!("Verified as {}, but nothing is granted to it for {}.{owner}", caller.id, settings.name);
         let of_resource = self.rules.iter().filter(|rule| Arc::ptr_eq(&rule.resource, resource));
-        let counted = of_resource.map(|rule| (rule, rule.unmet(caller).count()));
+        let plain = of_resource.filter(|rule| rule.on_behalf_of.is_none());
+        let counted = plain.map(|rule| (rule, rule.from.unmet(caller).count()));
         let nearest = counted.filter(|(_, unmet)| *unmet > 0).min_by_key(|(_, unmet)| *unmet);
         let Some((rule, _)) = nearest else {
             return Refusal::denied(Denied::NotGranted, sentence, format!("no rule grants {}", settings.name))
                 .mended_by(format!("a rule that grants {} to {}", settings.name, caller.id));
         };
-        let differences = rule.differences(caller);
+        let differences = rule.from.differences(caller);
         let told = |one: &Difference| format!("{} is {}, the rule says {}", one.field, one.found, one.wanted);
         let told: Vec<String> = differences.iter().map(told).collect();
         let side = |pick: fn(&Difference) -> &String| {
@@ -126,6 +146,50 @@ impl Policy {
             .comparing(side(|one| &one.found), side(|one| &one.wanted))
             .mended_by(format!("let the rule {:?} also name {}", rule.name, side(|one| &one.found)))
     }
+}
+
+fn enforces(rule: &&&Arc<Rule>) -> bool {
+    rule.mode == Mode::Enforce
+}
+
+/// Whether a rule is for those who act for themselves, or for those who act for `other`.
+fn is_for(rule: &Rule, other: Option<&Subject>) -> bool {
+    match (&rule.on_behalf_of, other) {
+        (None, None) => true,
+        (Some(behalf), Some(other)) => behalf.speaks_of(other) && behalf.has_room_for(other),
+        (None, Some(_)) | (Some(_), None) => false,
+    }
+}
+
+/// No rule lets the caller act for that subject: none speaks of it, or the chain of actors would be too long (TX-16).
+fn not_delegated(caller: &WorkloadIdentity, other: &Subject, resource: &Arc<Resource>, own: &[&Arc<Rule>]) -> Refusal {
+    let name = &resource.settings.name;
+    let of_resource = own.iter().filter(enforces).filter(|rule| Arc::ptr_eq(&rule.resource, resource));
+    let mut speaking = of_resource.filter_map(|rule| Some((rule, rule.on_behalf_of.as_ref()?)));
+    let close = speaking.find(|(_, behalf)| behalf.speaks_of(other));
+    let source = other.who.source();
+    let Some((rule, behalf)) = close else {
+        let sentence = format!(
+            "Verified as {}, but nothing is granted to it for {name} on behalf of subjects of {source}.",
+            caller.id
+        );
+        return Refusal::denied(Denied::NotGranted, sentence, "rules without on_behalf_of count only for oneself")
+            .mended_by(format!(
+                "a rule that grants {name} to {} with on_behalf_of: {{ subjects: {source} }}",
+                caller.id
+            ));
+    };
+    let (actors, depth) = (other.acted_by.len() + 1, behalf.depth);
+    let note = format!("{actors} actors with the caller; rule {:?} has depth {depth}", rule.name);
+    let sentence = if behalf.impersonate {
+        "Somebody acts for this subject already, and this caller may only impersonate: the actors would be lost."
+            .to_owned()
+    } else {
+        format!("The chain of those who act for this subject would have {actors} links; that is too deep here.")
+    };
+    Refusal::denied(Denied::DelegationDenied, sentence, note)
+        .comparing(actors.to_string(), format!("at most {depth}"))
+        .mended_by("fewer hops, or a greater depth in the rule")
 }
 
 /// Whether two names differ by a letter, or have the same letters: enough for a hint.
@@ -237,11 +301,27 @@ fn bind(grant: Grant, parties: &Parties) -> Result<Grant, Refusal> {
     Ok(Grant { binding, ..grant })
 }
 
-/// All that the rules grant together, or what was asked of it; nothing is dropped silently (TOK-17).
-fn granted_scopes(granting: &[&Arc<Rule>], ask: &Ask, resource: &Resource) -> Result<ScopeSet, Refusal> {
+/// All that the rules grant together, as far as the subject's token has it (TX-19), or what was asked of it; nothing is dropped
+/// silently (TOK-17).
+fn granted_scopes(
+    granting: &[&Arc<Rule>],
+    subject: Option<&Subject>,
+    ask: &Ask,
+    resource: &Resource,
+) -> Result<ScopeSet, Refusal> {
     let mut granted = ScopeSet::default();
     for rule in granting {
-        granted.extend(&rule.scopes);
+        granted.extend(rule.on_behalf_of.as_ref().map_or(&rule.scopes, |behalf| &behalf.scopes));
+    }
+    if let Some(bound) = subject.and_then(|subject| subject.scopes.as_ref()) {
+        let shared: ScopeSet = granted.iter().filter(|scope| bound.contains(scope)).cloned().collect();
+        if shared.is_empty() && !granted.is_empty() {
+            let sentence = format!("The subject's token has none of the scopes of {}.", resource.settings.name);
+            return Err(Refusal::denied(Denied::ScopeDenied, sentence, format!("rules grant: {granted}"))
+                .comparing(bound.to_string(), granted.to_string())
+                .mended_by("a subject's token with one of these scopes"));
+        }
+        granted = shared;
     }
     let Some(asked) = &ask.scopes else { return Ok(granted) };
     let missing: Vec<&str> = asked.missing_from(&granted).map(Scope::as_str).collect();

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::rule::Resource;
 use super::settings::{Require, TokenType};
 use crate::clock::{Lifetime, Timestamp};
-use crate::identity::{Audience, Confirmation, ResourceName, ScopeSet, WorkloadIdentity};
+use crate::identity::{Audience, Confirmation, ResourceName, ScopeSet, SpiffeId, VerifiedSubject, WorkloadIdentity};
 use crate::jose::Algorithm;
 use crate::verify::Binding;
 
@@ -23,12 +23,28 @@ pub struct Grant {
     pub(super) rules: Vec<Arc<str>>,
     pub(super) require: Require,
     pub(super) binding: Option<Binding>,
+    /// Somebody else for whom the caller acts.
+    pub(super) subject: Option<VerifiedSubject>,
+    pub(super) actors: Vec<SpiffeId>,
+    /// The end of the subject's token.
+    pub(super) subject_ends: Option<Timestamp>,
 }
 
 impl Grant {
-    /// The caller, who is the subject of the token.
+    /// The caller: the subject of the token, unless it acts for somebody else.
     pub const fn client(&self) -> &WorkloadIdentity {
         &self.client
+    }
+
+    /// Somebody else who is the subject of the token.
+    pub const fn subject(&self) -> Option<&VerifiedSubject> {
+        self.subject.as_ref()
+    }
+
+    /// `act` of the token: who acts for the subject, newest first. Empty when the caller acts for itself, and where a rule says that it
+    /// impersonates.
+    pub fn actors(&self) -> &[SpiffeId] {
+        &self.actors
     }
 
     /// `client_id` of the token.
@@ -71,10 +87,11 @@ impl Grant {
         self.lifetime
     }
 
-    /// The end of what the token rests on, which it does not outlive: the credential, and the certificate that it is bound to.
+    /// The end of what the token rests on, which it does not outlive: the credential, the certificate that it is bound to, and the
+    /// subject's token.
     pub fn not_after(&self) -> Timestamp {
-        let ends = self.client.credential.expires_at;
-        self.binding.as_ref().and_then(|binding| binding.ends).map_or(ends, |end| end.min(ends))
+        let bound = self.binding.as_ref().and_then(|binding| binding.ends);
+        [bound, self.subject_ends].into_iter().flatten().fold(self.client.credential.expires_at, std::cmp::Ord::min)
     }
 
     /// The key that the token is bound to: `cnf`.

@@ -3,6 +3,8 @@
 //! Pure: no clock, no network, no token text. Denies by default; what is not granted is not there.
 
 mod ask;
+mod behalf;
+mod callers;
 mod compile;
 mod evaluate;
 mod grant;
@@ -24,7 +26,7 @@ pub use settings::{
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::identity::SourceName;
+use crate::identity::{Audience, SourceName, WorkloadIdentity};
 use rule::{Resource, Rule};
 
 /// Resources and rules of one generation.
@@ -40,6 +42,12 @@ impl Policy {
     /// The settings of every resource, in the order of the configuration.
     pub fn resources(&self) -> impl Iterator<Item = &ResourceSettings> {
         self.resources.iter().map(|resource| &resource.settings)
+    }
+
+    /// Whether that workload serves the resource with that audience: its tokens are addressed to it (TX-12, INT-04).
+    pub fn serves(&self, caller: &WorkloadIdentity, audience: &Audience) -> bool {
+        let found = self.resources.iter().find(|resource| resource.settings.audience == *audience);
+        found.and_then(|resource| resource.served_by.as_ref()).is_some_and(|callers| callers.cover(caller))
     }
 }
 

@@ -37,7 +37,7 @@ pub(super) fn accept(
     if !id.is_member_of(trust_domain) {
         return Err(Refusal::internal("a JWT-SVID was routed to another trust domain's source"));
     }
-    audience::check(claims, source, verifier.issuer)?;
+    audience::check(claims, source, verifier)?;
     let window = validity::check(claims, None, source, verifier.at)?;
     let mut attributes = Attributes::default();
     for (name, value) in paths.iter().find_map(|path| path.read(&id)).into_iter().flatten() {

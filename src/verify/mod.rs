@@ -10,11 +10,13 @@ mod jwt_svid;
 mod kubernetes;
 mod own_token;
 mod parties;
+mod subject;
 mod validity;
 
 pub use evidence::Evidence;
 pub use own_token::{FLAT_CLAIMS, MOST_ACTORS, OwnToken};
 pub use parties::{Binding, Parties, Subject};
+pub use subject::PlatformSubject;
 
 use crate::clock::Timestamp;
 use crate::credential::{CompactJws, Shown};
@@ -51,6 +53,8 @@ pub struct Verifier<'a> {
     pub issuer: &'a IssuerUrl,
     /// The trust domain in which we name callers that have no SPIFFE ID.
     pub identity_domain: &'a TrustDomain,
+    /// The URL of our token endpoint, where it is an audience too: for the assertion of a grant, and for nothing else (CA-16).
+    pub token_endpoint: Option<&'a str>,
     /// Now.
     pub at: Timestamp,
 }
@@ -65,8 +69,8 @@ impl Verifier<'_> {
     /// The first check that does not hold.
     pub async fn verify(&self, shown: &Shown, evidence: &mut Evidence) -> Result<VerifiedIdentity, Refusal> {
         match shown {
-            Shown::JwtSvid(jws) => self.jwt(jws, Declared::Svid, evidence).await,
-            Shown::Federated(jws) => self.jwt(jws, Declared::Federated, evidence).await,
+            Shown::JwtSvid(jws) => Ok(self.jwt(jws, Declared::Svid, evidence).await?.0),
+            Shown::Federated(jws) => Ok(self.jwt(jws, Declared::Federated, evidence).await?.0),
             Shown::X509Svid(_) => {
                 let note = "a certificate was shown; no source has X.509 authorities";
                 Err(Refusal::unverified(Unverified::SourceUnknown, note))
@@ -79,7 +83,7 @@ impl Verifier<'_> {
         jws: &CompactJws,
         declared: Declared,
         evidence: &mut Evidence,
-    ) -> Result<VerifiedIdentity, Refusal> {
+    ) -> Result<(VerifiedIdentity, VerifiedClaims), Refusal> {
         evidence.kind = Some(declared.kind());
         evidence.fingerprint = Some(jws.fingerprint());
         let header = Header::read(jws).map_err(refuse_header)?;
@@ -100,7 +104,7 @@ impl Verifier<'_> {
             Declared::Svid => jwt_svid::accept(self, &opened, evidence)?,
             Declared::Federated => kubernetes::accept(self, &opened, evidence)?,
         };
-        Ok(VerifiedIdentity { identity, reuse: opened.source.settings.reuse })
+        Ok((VerifiedIdentity { identity, reuse: opened.source.settings.reuse }, opened.claims))
     }
 }
 

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use super::rule::from;
 use super::words::{scopes, words};
 use super::{Built, Desk, duration, parsed};
 use crate::clock::Lifetime;
@@ -89,6 +90,11 @@ fn resource(desk: Desk<'_>, raw: &Resource, at: PlaceId) -> Option<ResourceSetti
     let algorithm = raw.algorithm.try_map(ledger, |name| Ok(signature(*name))).or(Algorithm::ES256);
     let typ = raw.typ.try_map(ledger, |typ| Ok(token_type(*typ))).or(TokenType::AccessToken);
     let claims = claims(desk, raw);
+    let served_by = match &raw.served_by {
+        Field::Absent => Some(None),
+        Field::Bad => None,
+        Field::Given { value, at } => from(desk, value, *at).map(Some),
+    };
     Some(ResourceSettings {
         name: name?,
         audience: audience?,
@@ -99,7 +105,7 @@ fn resource(desk: Desk<'_>, raw: &Resource, at: PlaceId) -> Option<ResourceSetti
         typ: typ?,
         claims: claims?,
         require: Require::Nothing,
-        served_by: None,
+        served_by: served_by?,
     })
 }
 

@@ -9,7 +9,7 @@ use crate::config::ledger::Said;
 use crate::config::place::PlaceId;
 use crate::config::raw::{self, From, FromValue, List, Only, Rule, To};
 use crate::identity::{GroupName, ResourceName, ScopeSet, SourceName};
-use crate::policy::{FromSettings, Mode, Require, RuleSettings};
+use crate::policy::{FromSettings, Mode, OnBehalfOf, Require, RuleSettings};
 use crate::reason::quoted;
 
 /// Builds the rules of one file; `only` bounds what they may grant.
@@ -26,6 +26,11 @@ fn rule(desk: Desk<'_>, raw: &Rule, at: PlaceId, only: Option<&[String]>) -> Opt
     let alias = raw.alias.try_map(ledger, |text| Ok(text.clone())).optional();
     let default = raw.default.try_map(ledger, |value| Ok(*value)).or(false);
     let lifetime = raw.lifetime.try_map(ledger, duration).optional();
+    let on_behalf_of = match &raw.on_behalf_of {
+        Field::Absent => Some(None),
+        Field::Bad => None,
+        Field::Given { value, at } => on_behalf_of(desk, value, *at).map(Some),
+    };
     let (resource, scopes) = to?;
     Some(RuleSettings {
         name: name?,
@@ -37,8 +42,24 @@ fn rule(desk: Desk<'_>, raw: &Rule, at: PlaceId, only: Option<&[String]>) -> Opt
         default: default?,
         lifetime: lifetime?,
         require: Require::Nothing,
-        on_behalf_of: None,
+        on_behalf_of: on_behalf_of?,
     })
+}
+
+fn on_behalf_of(desk: Desk<'_>, raw: &raw::OnBehalfOf, at: PlaceId) -> Option<OnBehalfOf> {
+    let ledger = desk.ledger;
+    let subjects = match raw.subjects.given() {
+        None => None,
+        Some((texts, _)) => each(&texts.0, ledger, |name| Ok(name.clone())).map(values),
+    };
+    if !raw.subjects.is_written() {
+        ledger.problem(at, Said::new("`subjects` is missing").hint("name the sources whose subjects they may act for"));
+    }
+    // What is too large for the machine is too deep for the policy, which says so.
+    let depth = raw.depth.try_map(ledger, |depth| Ok(usize::try_from(*depth).unwrap_or(usize::MAX))).or(1);
+    let scopes = scopes(desk, &raw.scopes).optional();
+    let impersonate = raw.impersonate.try_map(ledger, |value| Ok(*value)).or(false);
+    Some(OnBehalfOf { subjects: subjects?, depth: depth?, scopes: scopes?, impersonate: impersonate? })
 }
 
 const fn mode(mode: raw::Mode) -> Mode {
@@ -48,7 +69,8 @@ const fn mode(mode: raw::Mode) -> Mode {
     }
 }
 
-fn from(desk: Desk<'_>, raw: &From, at: PlaceId) -> Option<FromSettings> {
+/// Whom `from` or `served_by` speaks of.
+pub(super) fn from(desk: Desk<'_>, raw: &From, at: PlaceId) -> Option<FromSettings> {
     let ledger = desk.ledger;
     let mut settings = FromSettings::default();
     let mut whole = true;

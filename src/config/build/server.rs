@@ -45,6 +45,7 @@ pub(in crate::config) struct Server {
     pub(in crate::config) audit: AuditSettings,
     pub(in crate::config) limits: LimitSettings,
     pub(in crate::config) telemetry: TelemetrySettings,
+    pub(in crate::config) assertion_grant: bool,
 }
 
 /// The parts of it that other checks need as soon as they are known.
@@ -89,6 +90,11 @@ pub(in crate::config) fn server(desk: Desk<'_>, main: &Main, top: PlaceId) -> (N
     let audit = audit(desk, main);
     let limits = limits(desk, main);
     let telemetry = telemetry(desk, main);
+    let assertion_grant = match &main.assertion_grant {
+        Field::Absent => Some(false),
+        Field::Bad => None,
+        Field::Given { value, .. } => value.enabled.try_map(desk.ledger, |on| Ok(*on)).or(false),
+    };
     let issuer = issuer.needed(desk.ledger, top, "issuer");
     let names = Names { issuer: issuer.clone(), identity_domain: identity_domain.clone() };
     let server = || {
@@ -102,6 +108,7 @@ pub(in crate::config) fn server(desk: Desk<'_>, main: &Main, top: PlaceId) -> (N
             audit: audit?,
             limits: limits?,
             telemetry: telemetry?,
+            assertion_grant: assertion_grant?,
         })
     };
     (names, server())

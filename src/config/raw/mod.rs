@@ -9,7 +9,9 @@ use schemars::{JsonSchema, Schema};
 use serde::Deserialize;
 use serde_json::json;
 
-pub(super) use policy::{AsWho, From, FromValue, Mode, Only, Resource, Rule, Signature, Test, To, TokenType};
+pub(super) use policy::{
+    AsWho, From, FromValue, Mode, OnBehalfOf, Only, Resource, Rule, Signature, Test, To, TokenType,
+};
 pub(super) use source::{ApiServer, Bundle, Keys, Kubernetes, Liveness, Reuse, Source, Spiffe};
 
 use super::field::Field;
@@ -42,6 +44,8 @@ pub(super) struct Main {
     pub(super) audit: Field<Audit>,
     /// How many requests are taken.
     pub(super) limits: Field<Limits>,
+    /// The grant for assertions of others (RFC 7523), which is off unless it is switched on.
+    pub(super) assertion_grant: Field<AssertionGrant>,
     /// Where traces and logs go. Default: nowhere.
     pub(super) telemetry: Field<Telemetry>,
     /// Further files with rules and tests: paths relative to this file, `*` in the last part.
@@ -138,6 +142,14 @@ pub(super) struct Limits {
     pub(super) per_identity: Field<RateText>,
     /// Requests that are answered at a time. Default `512`.
     pub(super) in_flight: Field<u64>,
+}
+
+/// `assertion_grant`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct AssertionGrant {
+    /// Serve `grant_type=urn:ietf:params:oauth:grant-type:jwt-bearer`; callers authenticate all the same. Default `false`.
+    pub(super) enabled: Field<bool>,
 }
 
 /// `telemetry`.

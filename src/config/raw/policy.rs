@@ -34,6 +34,8 @@ pub(in crate::config) struct Resource {
     pub(in crate::config) typ: Field<TokenType>,
     /// Further fixed claims for its verifiers.
     pub(in crate::config) claims: Field<Named<Value>>,
+    /// The workloads that serve it: who may introspect its tokens, and exchange them onward.
+    pub(in crate::config) served_by: Field<From>,
 }
 
 /// `algorithm` of a resource.
@@ -77,6 +79,24 @@ pub(in crate::config) struct Rule {
     pub(in crate::config) default: Field<bool>,
     /// How long tokens of this rule live at most.
     pub(in crate::config) lifetime: Field<Duration>,
+    /// Whom its callers act for. Such a rule grants nothing to those who act for themselves, and every other one nothing to those who act
+    /// for others.
+    pub(in crate::config) on_behalf_of: Field<OnBehalfOf>,
+}
+
+/// `on_behalf_of` of a rule.
+#[derive(Debug, Default, serde::Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(transform = |s: &mut Schema| required(s, &["subjects"]))]
+pub(in crate::config) struct OnBehalfOf {
+    /// The sources whose subjects these are, or groups of sources.
+    pub(in crate::config) subjects: Field<OneOrMany<String>>,
+    /// The longest chain of actors in a token, the caller included: 1 to 8. Default 1.
+    pub(in crate::config) depth: Field<u64>,
+    /// A narrower bound than the scopes of the rule.
+    pub(in crate::config) scopes: Texts,
+    /// The token names the subject alone, and nobody who acts for it. Default `false`.
+    pub(in crate::config) impersonate: Field<bool>,
 }
 
 /// `to` of a rule.

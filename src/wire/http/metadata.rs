@@ -45,13 +45,16 @@ fn document(generation: &Generation) -> Map<String, Value> {
         "issuer": issuer.as_str(),
         "token_endpoint": issuer.endpoint("/token"),
         "jwks_uri": issuer.endpoint("/jwks"),
-        "grant_types_supported": Grants::ALL.map(Grants::as_str),
+        "grant_types_supported": generation.grants().map(Grants::as_str).collect::<Vec<_>>(),
         // C-11: what Kubernetes and SPIRE publish, and what cloud verifiers want; the same in both documents.
         "response_types_supported": ["id_token"],
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": signing,
         "token_endpoint_auth_methods_supported": methods,
         "token_endpoint_auth_signing_alg_values_supported": algorithms,
+        "introspection_endpoint": issuer.endpoint("/introspect"),
+        "introspection_endpoint_auth_methods_supported": methods,
+        "introspection_endpoint_auth_signing_alg_values_supported": algorithms,
         "scopes_supported": scopes,
     });
     let Value::Object(members) = members else { return Map::new() };

@@ -6,8 +6,10 @@ mod admin;
 mod answer;
 mod body;
 mod form;
+mod introspect;
 mod jwks;
 mod metadata;
+mod subject;
 mod token;
 
 use std::sync::Arc;
@@ -50,6 +52,7 @@ pub fn public_router(exchange: &Arc<Exchange>) -> Router {
     let only = |methods: MethodRouter<Public>| methods.fallback(method_not_allowed);
     Router::new()
         .route(&format!("{base}/token"), only(post(token::token)))
+        .route(&format!("{base}/introspect"), only(post(introspect::introspect)))
         .route(&format!("{base}/jwks"), only(get(jwks::jwks)))
         .route(&format!("/.well-known/oauth-authorization-server{base}"), only(get(metadata::metadata)))
         .route(&format!("{base}/.well-known/openid-configuration"), only(get(metadata::metadata)))

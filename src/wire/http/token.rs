@@ -14,8 +14,9 @@ use axum::response::Response;
 use super::answer;
 use super::body::{Bodies, Unread};
 use super::form::Form;
+use super::subject;
 use crate::credential::{CompactJws, Shown};
-use crate::exchange::{Exchange, ExchangeRequest, Grants, Transport};
+use crate::exchange::{Decision, Exchange, ExchangeRequest, Generation, Grants, Transport};
 use crate::identity::ScopeSet;
 use crate::policy::Ask;
 use crate::reason::{Denied, Malformed, Misshapen, Refusal, quoted};
@@ -37,21 +38,15 @@ pub(super) async fn token(
 ) -> Response {
     let mut decision = exchange.open(Transport::Http, connection.peer.ip());
     let challenge = answer::authorization_scheme(&headers);
-    let request = match read(&headers, body, &bodies).await {
+    let generation = exchange.generation();
+    let request = match read(&headers, body, &bodies, &generation).await {
         Ok((grant, request)) => {
             decision.of_grant(grant);
             request
         }
-        Err(Unread::Refused(refusal)) => {
-            let refusal = exchange.refuse(refusal, &mut decision).await;
-            return answer::refused(&refusal, decision.reference(), challenge);
-        }
-        // Its sender is gone or has given up: the record says that the connection dropped, and not that somebody was refused.
-        Err(Unread::CutShort) => {
-            let refusal = malformed("The body ended before it was whole.");
-            return answer::refused(&refusal, decision.reference(), challenge);
-        }
+        Err(unread) => return refuse_unread(&exchange, unread, &mut decision, challenge).await,
     };
+    drop(generation);
     // Boxed: its state is large, and a request that never arrives whole would hold memory for all of it.
     match Box::pin(exchange.run(request, &mut decision)).await {
         Ok(issued) => answer::issued(&issued),
@@ -59,7 +54,38 @@ pub(super) async fn token(
     }
 }
 
-async fn read(headers: &HeaderMap, body: Body, bodies: &Bodies) -> Result<(Grants, ExchangeRequest), Unread> {
+/// Answers a request whose form could not be read.
+pub(super) async fn refuse_unread(
+    exchange: &Exchange,
+    unread: Unread,
+    decision: &mut Decision,
+    challenge: Option<&'static str>,
+) -> Response {
+    let refusal = match unread {
+        Unread::Refused(refusal) => exchange.refuse(refusal, decision).await,
+        // Its sender is gone or has given up: the record says that the connection dropped, and not that somebody was refused.
+        Unread::CutShort => malformed("The body ended before it was whole."),
+    };
+    answer::refused(&refusal, decision.reference(), challenge)
+}
+
+async fn read(
+    headers: &HeaderMap,
+    body: Body,
+    bodies: &Bodies,
+    generation: &Generation,
+) -> Result<(Grants, ExchangeRequest), Unread> {
+    let form = form(headers, body, bodies).await?;
+    let grant = grant_type(&form, generation)?;
+    let client = client(&form, headers)?;
+    let subject = subject::shown(&form, grant)?;
+    let ask = ask(&form)?;
+    let request = ExchangeRequest::of_client(client, ask);
+    Ok((grant, ExchangeRequest { subject: subject.subject, actor: subject.actor, ..request }))
+}
+
+/// The form of a request, whichever endpoint it is for.
+pub(super) async fn form(headers: &HeaderMap, body: Body, bodies: &Bodies) -> Result<Form, Unread> {
     let mut types = headers.get_all(CONTENT_TYPE).iter();
     let is_form =
         matches!((types.next(), types.next()), (Some(only), None) if is_form(only.to_str().unwrap_or_default()));
@@ -67,11 +93,7 @@ async fn read(headers: &HeaderMap, body: Body, bodies: &Bodies) -> Result<(Grant
         return Err(malformed("The body is application/x-www-form-urlencoded.").into());
     }
     let body = bodies.read(body).await?;
-    let form = Form::parse(body.bytes())?;
-    let grant = grant_type(&form)?;
-    let client = client(&form, headers)?;
-    let ask = ask(&form)?;
-    Ok((grant, ExchangeRequest::of_client(client, ask)))
+    Ok(Form::parse(body.bytes())?)
 }
 
 /// The form's media type, with no charset or UTF-8 (TOK-02).
@@ -83,10 +105,10 @@ fn is_form(content_type: &str) -> bool {
         })
 }
 
-fn grant_type(form: &Form) -> Result<Grants, Refusal> {
+fn grant_type(form: &Form, generation: &Generation) -> Result<Grants, Refusal> {
     let Some(named) = form.value("grant_type") else { return Err(malformed("Parameter grant_type is missing.")) };
-    Grants::ALL.into_iter().find(|grant| grant.as_str() == named).ok_or_else(|| {
-        let served: Vec<&str> = Grants::ALL.iter().map(|grant| grant.as_str()).collect();
+    generation.grants().find(|grant| grant.as_str() == named).ok_or_else(|| {
+        let served: Vec<&str> = generation.grants().map(Grants::as_str).collect();
         Refusal::malformed(
             Malformed::GrantUnsupported,
             format!("grant_type {} is not served; served are: {}.", quoted(named), served.join(", ")),
@@ -95,7 +117,7 @@ fn grant_type(form: &Form) -> Result<Grants, Refusal> {
 }
 
 /// The one credential of the request. Every other way to authenticate beside it is refused (TOK-19, C-01), and alone it is not taken.
-fn client(form: &Form, headers: &HeaderMap) -> Result<Shown, Refusal> {
+pub(super) fn client(form: &Form, headers: &HeaderMap) -> Result<Shown, Refusal> {
     let (kind, assertion) = (form.value("client_assertion_type"), form.value("client_assertion"));
     let other = other_method(form, headers);
     let (kind, assertion) = match (kind, assertion, other) {
@@ -174,6 +196,6 @@ fn ask(form: &Form) -> Result<Ask, Refusal> {
     })
 }
 
-fn malformed(sentence: &str) -> Refusal {
+pub(super) fn malformed(sentence: &str) -> Refusal {
     Refusal::malformed(Malformed::MalformedRequest, sentence)
 }
