@@ -44,21 +44,26 @@ pub fn check(
     refuse(find(snapshot, names, identity.credential.issued_at, at))
 }
 
-/// Whether somebody may be acted for. `issued` is when the token that says so was issued.
+/// Whether somebody may be acted for. `issued` is when the token that says so was issued, `key` the one that verified it.
 ///
 /// # Errors
 /// `revoked`.
 pub fn check_subject(
     snapshot: &Snapshot,
     subject: &VerifiedSubject,
+    key: Option<&Thumbprint>,
     issued: Option<Timestamp>,
     at: Timestamp,
 ) -> Result<(), Refusal> {
     if let VerifiedSubject::Workload(identity) = subject {
-        return check(snapshot, identity, None, at);
+        return check(snapshot, identity, key, at);
     }
     let (name, source) = (subject.name(), subject.source());
-    let names = [(RevocationKind::Identity, Some(name.as_str())), (RevocationKind::Source, Some(source.as_str()))];
+    let names = [
+        (RevocationKind::Identity, Some(name.as_str())),
+        (RevocationKind::Source, Some(source.as_str())),
+        (RevocationKind::Key, key.map(Thumbprint::as_str)),
+    ];
     refuse(find(snapshot, names, issued, at))
 }
 

@@ -1,10 +1,9 @@
 //! Tokens of people: one good token, spoiled in one respect, as the verifier of subjects judges it. That no person is a caller is in `oidc`.
 
-use countersign::clock::Clock;
 use countersign::credential::CompactJws;
 use countersign::identity::{Confirmation, VerifiedSubject};
 use countersign::verify::person::verify;
-use countersign::verify::{Evidence, Subject, Verifier};
+use countersign::verify::{Evidence, Subject};
 use countersign::world::forge::Forge;
 use serde_json::json;
 
@@ -21,14 +20,12 @@ fn alice(ground: &Ground) -> Forge {
 /// What the verifier of subjects says of a token: the person, or the reason.
 async fn judged(ground: &Ground, token: &Forge) -> Result<Subject, &'static str> {
     let generation = ground.stage.app.exchange().generation();
-    let verifier = Verifier {
-        trust: generation.trust(),
-        issuer: generation.issuer(),
-        identity_domain: generation.identity_domain(),
-        at: ground.stage.clock.now(),
-    };
+    let verifier = generation.verifier(ground.now());
     let jws = CompactJws::parse(token.sign().unwrap().token()).unwrap();
-    verify(&verifier, &jws, &mut Evidence::default()).await.map_err(|refusal| refusal.reason().code())
+    verify(&verifier, &jws, &mut Evidence::default())
+        .await
+        .map(|token| token.subject)
+        .map_err(|refusal| refusal.reason().code())
 }
 
 #[tokio::test(flavor = "multi_thread")]
