@@ -82,7 +82,6 @@ fn keys_of_later_releases_are_unknown() {
     let kubernetes = |keys: &str| with_source(&format!("name: a\nkubernetes: {{ issuers: [x], {keys} }}"));
     let top = |line: &str| format!("{}{line}\n", with_source(&format!("name: a\n{spiffe}")));
     for (text, key) in [
-        (top("assertion_grant: { enabled: false }"), "assertion_grant"),
         (top("grpc: { reflection: true }"), "grpc"),
         (top("telemetry: { zipkin: https://x }"), "telemetry.zipkin"),
         (top("subjects: []"), "subjects"),
@@ -110,12 +109,7 @@ fn keys_of_later_releases_are_unknown() {
             top("").replace("scopes: [read] }]\nrules", "scopes: [read], require: bound }]\nrules"),
             "resources[0].require",
         ),
-        (
-            top("").replace("scopes: [read] }]\nrules", "scopes: [read], served_by: {} }]\nrules"),
-            "resources[0].served_by",
-        ),
         (top("").replace("name: a rule,", "name: a rule, require: bound,"), "rules[0].require"),
-        (top("").replace("name: a rule,", "name: a rule, on_behalf_of: {},"), "rules[0].on_behalf_of"),
     ] {
         let report = load_text("later", &text).expect_err(key);
         assert!(report.findings().iter().any(|finding| finding.path == key), "{key}: {report}");
@@ -308,7 +302,7 @@ fn a_file_that_is_no_tree_is_one_problem() {
     assert_eq!(
         refused("list", "- a\n"),
         [
-            "1:1 : a map with `issuer`, `identity_domain`, `listen`, `admin`, `signing`, `state`, `audit`, `limits`, `telemetry`, `include`, `trust`, `resources`, `rules`, `tests` is needed here, not a list"
+            "1:1 : a map with `issuer`, `identity_domain`, `listen`, `admin`, `signing`, `state`, `audit`, `limits`, `assertion_grant`, `telemetry`, `include`, `trust`, `resources`, `rules`, `tests` is needed here, not a list"
         ]
     );
     let report = load(std::path::Path::new("/nowhere/countersign.yaml"), &Environment::default()).unwrap_err();
