@@ -23,6 +23,8 @@ pub const CLIENT: Wire = ("invalid_client", 400);
 pub const CLIENT_401: Wire = ("invalid_client", 401);
 /// No such grant.
 pub const GRANT: Wire = ("unsupported_grant_type", 400);
+/// An assertion that grants nothing.
+pub const ASSERTION: Wire = ("invalid_grant", 400);
 /// No such target.
 pub const TARGET: Wire = ("invalid_target", 400);
 /// No such scope.
