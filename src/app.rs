@@ -19,12 +19,12 @@ use self::telemetry::Telemetry;
 use crate::clock::{Clock, Lifetime};
 use crate::config::{self, Configuration, Environment, Loaded, Report};
 use crate::entropy::Entropy;
-use crate::exchange::{Exchange, Generation, GenerationId, RecordOutputs, Recorder, References};
+use crate::exchange::{Exchange, Generation, GenerationId, Recorder, References};
 use crate::issue::{Issuer, KeyRing};
 use crate::jose::Algorithm;
 use crate::lifecycle::{Drain, Drained, Readiness};
 use crate::policy::{Policy, PolicyInput};
-use crate::store::{Journal, Store};
+use crate::store::Store;
 use crate::telemetry::{LogLines, Metrics};
 use crate::trust::Trust;
 use crate::wire::http::{AdminState, admin_router, public_router};
@@ -126,7 +126,7 @@ impl App {
 
         let references = References::new(Arc::clone(&entropy));
         let metrics = Metrics::new(references.replica());
-        let recorder = recorder(records, &configuration, &metrics).await?;
+        let recorder = store::recorder(records, &configuration, &metrics).await?;
         let store = store::open(&configuration, &clock, &metrics).await?;
         let ring = open_ring(&configuration, &clock).await?;
         tokio::spawn(Arc::clone(&ring).watch(Arc::clone(&clock), background.clone()));
@@ -326,28 +326,6 @@ async fn load(path: &Path, environment: &Environment) -> anyhow::Result<Result<L
     let (path, environment) = (path.to_owned(), environment.clone());
     let settled = move || config::load_settled(&path, &environment);
     tokio::task::spawn_blocking(settled).await.context("reading the configuration")
-}
-
-/// Decision records go to their lines, and to the journal that `explain` reads.
-async fn recorder(records: Records, configuration: &Configuration, metrics: &Metrics) -> anyhow::Result<Recorder> {
-    let lines: Option<Box<dyn Write + Send>> = match records {
-        Records::Writer(writer) => Some(writer),
-        Records::Stdout => configuration.audit.stdout.then(|| -> Box<dyn Write + Send> { Box::new(std::io::stdout()) }),
-    };
-    let (directory, limit) = (configuration.state.directory.join("decisions"), configuration.state.decisions);
-    let opened =
-        tokio::task::spawn_blocking(move || Journal::open(&directory, limit)).await.context("opening the journal")?;
-    let required = configuration.audit.required;
-    let journal = match opened {
-        Ok(journal) => Some(journal),
-        Err(error) if required => return Err(error).context("audit: required needs the journal of decisions"),
-        Err(error) => {
-            tracing::warn!("decisions are not kept, explain will not find them: {error}");
-            None
-        }
-    };
-    let outputs = RecordOutputs { lines, journal, required };
-    Recorder::start(outputs, metrics.clone()).context("starting the writer of decision records")
 }
 
 async fn open_ring(configuration: &Configuration, clock: &Arc<dyn Clock>) -> anyhow::Result<Arc<KeyRing>> {

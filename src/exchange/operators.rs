@@ -93,11 +93,7 @@ impl Exchange {
         let (at, generation) = (self.now(), self.generation());
         let remark = self.makes_sense(&change, &generation, at)?;
         let (kind, life, asked) = (change.kind, longest_life(&generation), change.clone());
-        // As it stands in tokens: the trust domain in small letters.
-        let name = match (kind, SpiffeId::parse(&change.name)) {
-            (RevocationKind::Identity, Ok(id)) => id.to_string(),
-            _ => change.name.clone(),
-        };
+        let name = change.name.clone();
         let revise = move |before: Option<&Revocation>| match asked.lift {
             true => lifted(before?, &asked, life, at),
             false => Some(revoked(before, &asked, life, at)),

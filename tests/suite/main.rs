@@ -20,7 +20,9 @@ mod faults;
 #[path = "../fuzz/mod.rs"]
 mod fuzz;
 mod limits;
+mod mtls;
 mod requirements;
+mod revocation;
 mod smoke;
 mod stage;
 #[cfg(feature = "otlp")]
