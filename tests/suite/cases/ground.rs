@@ -311,6 +311,10 @@ rules:
   - name: the platform that shares its issuer with a cluster
     from: { source: twin, team: [core, "4711"] }
     to: { resource: orders, scopes: [read] }
+  - name: the shop reads orders for people
+    from: { source: prod, path: /ns/shop/sa/api }
+    to: { resource: orders, scopes: [read] }
+    on_behalf_of: { subjects: login }
   - name: pods of one node
     from: { source: eu1, namespace: shop, service_account: placed, node: node-1 }
     to: { resource: orders, scopes: [read] }
