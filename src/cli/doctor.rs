@@ -244,6 +244,7 @@ fn tell(findings: &[Finding], configuration: &Configuration) {
         }
     }
     let kubernetes = configuration.sources.iter().any(|source| matches!(source.kind, SourceKind::Kubernetes { .. }));
+    let oidc = configuration.sources.iter().any(|source| matches!(source.kind, SourceKind::Oidc { .. }));
     let spiffe = configuration.sources.iter().any(|source| matches!(source.kind, SourceKind::Spiffe { .. }));
     line("\nWhat callers need");
     if kubernetes {
@@ -255,6 +256,9 @@ fn tell(findings: &[Finding], configuration: &Configuration) {
           - serviceAccountToken: {{ path: token, audience: \"{}\", expirationSeconds: 3600 }}",
             configuration.issuer
         ));
+    }
+    if oidc {
+        line(format!("\n  a job of another platform: its ID token with the audience {}", configuration.issuer));
     }
     if spiffe {
         line(format!("\n  a SPIFFE workload: a JWT-SVID with the audience {} (FetchJWTSVID)", configuration.issuer));

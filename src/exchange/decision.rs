@@ -227,6 +227,9 @@ impl Decision {
             thumbprint: thumbprint.to_string(),
             algorithm: self.evidence.algorithm.map_or("", |algorithm| algorithm.name()).into(),
         });
+        if let Some(authority) = &self.evidence.authority {
+            record.key = Some(KeyRecord { thumbprint: authority.clone(), ..KeyRecord::default() });
+        }
         record.resource.clone_from(&self.policy.resource);
         record.rules.clone_from(&self.policy.rules);
         record.observed.clone_from(&self.policy.observed);

@@ -186,16 +186,23 @@ fn reached(record: &Record, step: Step) -> bool {
 fn held(record: &Record, step: Step) -> String {
     let text = |value: &Option<String>| value.clone().unwrap_or_default();
     match step {
-        Step::Parsed => record
-            .kind
-            .as_deref()
-            .map_or_else(|| "the request".to_owned(), |kind| format!("a signed JWT, declared as {kind}")),
+        Step::Parsed => record.kind.as_deref().map_or_else(
+            || "the request".to_owned(),
+            |kind| match kind {
+                "x509_svid" => "the certificate of the connection".to_owned(),
+                kind => format!("a signed JWT, declared as {kind}"),
+            },
+        ),
         Step::Source => text(&record.source),
         Step::Key => record.key.as_ref().map_or_else(String::new, |key| {
+            if record.kind.as_deref() == Some("x509_svid") {
+                return format!("X.509 authority with SHA-256 {}", key.thumbprint);
+            }
             format!("{} (thumbprint {})", key.id.as_deref().unwrap_or("without id"), key.thumbprint)
         }),
         Step::Signature => record.key.as_ref().map_or_else(String::new, |key| key.algorithm.to_string()),
         Step::Claims => text(&record.id),
+        Step::Audience if record.kind.as_deref() == Some("x509_svid") => String::new(),
         Step::Audience => "made for us alone".to_owned(),
         Step::Time => record.credential.as_ref().map_or_else(String::new, |credential| {
             let issued = credential.issued.as_deref().map_or(String::new(), |issued| format!("issued {issued}, "));

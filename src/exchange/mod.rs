@@ -260,7 +260,7 @@ impl Exchange {
     ) -> Result<(Grant, Claims), Refusal> {
         decision.asks(&request.ask);
         let client = self.authenticated(generation, &request.client, at, place, decision).await?;
-        let binding = binding::proven(&request)?;
+        let binding = binding::proven(&request, at)?;
         let subject = subject::verified(&request)?;
         let parties = Parties { client, actor: None, subject, binding };
         let grant = generation.policy().evaluate(&parties, &request.ask, decision.policy())?;

@@ -98,7 +98,7 @@ pub struct Record {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct CredentialRecord {
-    /// `jti`, or the SHA-256 of the signing input.
+    /// `jti`, or the SHA-256 of the signing input; the serial number of a certificate.
     pub id: String,
     /// `iat`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -109,16 +109,17 @@ pub struct CredentialRecord {
     pub assurance: Word,
 }
 
-/// The key that verified a signature.
+/// The key that verified a signature, or the authority that vouched for a certificate.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct KeyRecord {
     /// `kid`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
-    /// RFC 7638 thumbprint.
+    /// RFC 7638 thumbprint; of an authority, SHA-256 of its certificate in hexadecimal.
     pub thumbprint: String,
-    /// The algorithm.
+    /// The algorithm; of an authority, nothing.
+    #[serde(skip_serializing_if = "str::is_empty")]
     pub algorithm: Word,
 }
 
@@ -126,7 +127,7 @@ pub struct KeyRecord {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ShownRecord {
-    /// SHA-256 of the signing input.
+    /// SHA-256 of the signing input, or of the certificate.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<String>,
     /// `iss`.

@@ -10,7 +10,7 @@ use super::grant::Behalf;
 use super::rule::{Resource, Rule, Speaks};
 use super::settings::{Mode, Require};
 use super::{Ask, Grant, Policy};
-use crate::identity::{Audience, Scope, ScopeSet, WorkloadIdentity};
+use crate::identity::{Audience, CredentialKind, Scope, ScopeSet, WorkloadIdentity};
 use crate::reason::{Denied, Malformed, Refusal, Unaccepted, any_of, quoted};
 use crate::trust::Reuse;
 use crate::verify::{Binding, Parties, Subject};
@@ -263,7 +263,9 @@ fn check_client_id<'a>(
     mut aliases: impl Iterator<Item = &'a str>,
 ) -> Result<(), Refusal> {
     let Some(sent) = ask.client_id.as_deref() else { return Ok(()) };
-    if sent == caller.id.as_str() || aliases.any(|alias| alias == sent) {
+    // With an X.509-SVID it is the SPIFFE ID and nothing else (SCA-08, MTL-02).
+    let takes_aliases = caller.kind != CredentialKind::X509Svid;
+    if sent == caller.id.as_str() || (takes_aliases && aliases.any(|alias| alias == sent)) {
         return Ok(());
     }
     let sentence = format!("client_id does not belong to this credential. Leave it out, or send {}.", caller.id);

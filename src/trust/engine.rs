@@ -11,6 +11,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::bundle_stream::Bundles;
 use super::ledger::Ledger;
 use super::origin::Origin;
 use super::source::{Confirmed, Last, SourceKeys, locked};
@@ -30,9 +31,12 @@ pub struct Trust {
     cancel: CancellationToken,
     tracker: TaskTracker,
     /// Serializes reloads; no reader takes it.
-    agents: Mutex<BTreeMap<String, Arc<Agent>>>,
+    agents: Mutex<Agents>,
     current: ArcSwap<Vec<Arc<TrustedSource>>>,
 }
+
+/// By address and by what the stream carries.
+type Agents = BTreeMap<(String, Bundles), Arc<Agent>>;
 
 /// What every task needs.
 pub(super) struct Shared {
@@ -93,6 +97,8 @@ impl Trust {
         for gone in old.iter().filter(|old| !next.iter().any(|new| Arc::ptr_eq(&new.keys, &old.keys))) {
             gone.keys.cancel.cancel();
             gone.keys.attempted();
+            gone.keys.authorities.attempted();
+            gone.keys.authorities.disconnect(self.shared.clock.now());
         }
         let current = next.iter().map(|source| (Arc::clone(&source.keys), source.settings.clone())).collect();
         self.shared.ledger.settle(current, self.shared.clock.now());
@@ -113,7 +119,7 @@ impl Trust {
         TrustView::of(next)
     }
 
-    fn serve_agents(&self, agents: &mut BTreeMap<String, Arc<Agent>>, sources: &[Arc<TrustedSource>]) {
+    fn serve_agents(&self, agents: &mut Agents, sources: &[Arc<TrustedSource>]) {
         let mut wanted: BTreeMap<String, Vec<Arc<SourceKeys>>> = BTreeMap::new();
         for source in sources {
             if let Origin::WorkloadApi { endpoint, .. } = &source.keys.origin {
@@ -127,16 +133,14 @@ impl Trust {
             }
             needed
         });
-        for (endpoint, sources) in wanted {
-            match agents.get(&endpoint) {
-                Some(agent) => agent.serve(sources),
-                None => {
-                    let agent = Agent::new(endpoint.clone(), Arc::clone(&self.shared), self.cancel.child_token());
-                    agent.serve(sources);
-                    self.tracker.spawn(Arc::clone(&agent).run());
-                    agents.insert(endpoint, agent);
-                }
-            }
+        for ((endpoint, sources), bundles) in wanted.iter().flat_map(|of| Bundles::ALL.map(|bundles| (of, bundles))) {
+            let agent = agents.entry((endpoint.clone(), bundles)).or_insert_with(|| {
+                let (shared, cancel) = (Arc::clone(&self.shared), self.cancel.child_token());
+                let agent = Agent::new(endpoint.clone(), bundles, shared, cancel);
+                self.tracker.spawn(Arc::clone(&agent).run());
+                agent
+            });
+            agent.serve(sources.clone());
         }
     }
 
@@ -144,6 +148,7 @@ impl Trust {
     pub async fn first_attempts(&self) {
         for source in self.current.load_full().iter() {
             source.keys.first_attempt().await;
+            source.keys.authorities.first_attempt().await;
         }
     }
 

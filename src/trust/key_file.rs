@@ -7,6 +7,7 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::authorities::Authorities;
 use super::engine::Shared;
 use super::origin::Origin;
 use super::source::{Confirmed, SourceKeys};
@@ -44,17 +45,32 @@ pub(super) fn attempt(keys: &Arc<SourceKeys>, shared: &Shared) {
     let now = shared.clock.now();
     keys.began(now, false);
     match read(path, purpose) {
-        Ok(set) => {
+        Ok((set, authorities)) => {
             shared.ledger.publish(keys, set, Confirmed::At(now));
             keys.succeeded();
+            if purpose == KeyPurpose::SpiffeBundle {
+                keys.vouches_by(authorities, Confirmed::At(now));
+            }
         }
-        Err(why) => keys.failed(why),
+        Err(why) => {
+            if purpose == KeyPurpose::SpiffeBundle {
+                keys.authorities.note(keys.name.as_str(), Some(why.clone()));
+            }
+            keys.failed(why);
+        }
     }
 }
 
-fn read(path: &Path, purpose: KeyPurpose) -> Result<KeySet, String> {
+/// The keys, and of a SPIFFE bundle the X.509 authorities beside them.
+fn read(path: &Path, purpose: KeyPurpose) -> Result<(KeySet, Authorities), String> {
     let bytes = read_bounded(path, MOST_BYTES)?;
-    KeySet::parse(&bytes, purpose).map_err(|fault| format!("{} is no key set: {fault}", path.display()))
+    let fault = |fault: String| format!("{} is no key set: {fault}", path.display());
+    let keys = KeySet::parse(&bytes, purpose).map_err(|why| fault(why.to_string()))?;
+    let authorities = match purpose {
+        KeyPurpose::SpiffeBundle => Authorities::of_bundle(&bytes).map_err(fault)?,
+        _ => Authorities::default(),
+    };
+    Ok((keys, authorities))
 }
 
 /// A regular file of at most `most` bytes.
@@ -93,7 +109,7 @@ pub fn check_key_files(section: &'static str, sources: &[SourceSettings]) -> Vec
             SourceKind::People { .. } => element.key("keys").key("file"),
         };
         let set = match read(path, purpose) {
-            Ok(set) => set,
+            Ok((set, _)) => set,
             Err(why) => {
                 problems.push(Problem::lint(place, why, "nothing by this source can be verified until it can be read"));
                 continue;

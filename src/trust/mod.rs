@@ -2,7 +2,9 @@
 //!
 //! Never judges a credential, never dials what a token names, never makes a reader wait for the network.
 
+mod authorities;
 mod backoff;
+mod bundle_stream;
 mod check;
 mod engine;
 mod key_endpoint;
@@ -21,6 +23,7 @@ mod view;
 mod workload_api;
 mod workload_svid;
 
+pub use authorities::{Authorities, Authority};
 pub use check::check;
 pub use engine::Trust;
 pub use key_file::check_key_files;

@@ -60,6 +60,11 @@ impl Origin {
         }
     }
 
+    /// Whether X.509 authorities may come with the keys.
+    pub(super) const fn is_trust_domain(&self) -> bool {
+        matches!(self, Self::WorkloadApi { .. } | Self::File { trust_domain: Some(_), .. })
+    }
+
     /// Whether the source can be asked over https.
     pub(super) const fn is_fetched(&self) -> bool {
         matches!(self, Self::Url(_) | Self::Discovery { .. } | Self::ApiServer(_))

@@ -9,6 +9,7 @@ use arc_swap::ArcSwapOption;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::authorities::{Authorities, Shelf};
 use super::look_again::Gate;
 use super::origin::Origin;
 use super::status::{Collision, SourceStatus, Tally};
@@ -86,6 +87,25 @@ impl TrustedSource {
         Ok(now)
     }
 
+    /// The X.509 authorities as they may be used at `at`, without waiting; none at all when every X.509-SVID is withdrawn.
+    ///
+    /// # Errors
+    /// As [`keys_at`](Self::keys_at). A source that is no trust domain never has any.
+    pub fn authorities_at(&self, at: Timestamp) -> Result<Arc<Authorities>, KeysUnusable> {
+        let why = || self.keys.authorities.trouble().unwrap_or_else(|| "the source has not answered yet".to_owned());
+        let Some((set, confirmed_at)) = self.keys.authorities.at(at) else {
+            return Err(KeysUnusable::Unreachable { why: why() });
+        };
+        if confirmed_at > at.plus(CLOCK_DIFFERENCE) {
+            let why = format!("the clock was set back, to {at:?}, and they have not been confirmed since");
+            return Err(KeysUnusable::Stale { confirmed_at, why });
+        }
+        if at.since(confirmed_at) > self.settings.max_stale {
+            return Err(KeysUnusable::Stale { confirmed_at, why: why() });
+        }
+        Ok(set)
+    }
+
     /// Asks the source once more for a key id that nobody knows (design §9.4, JWK-13).
     ///
     /// At most one attempt in 30 s for all callers together, counted from the last attempt of any kind; at most 64 wait, for at most 1 s.
@@ -109,6 +129,8 @@ impl TrustedSource {
             kind: self.settings.kind.word(),
             keys: now.as_ref().map_or(0, |now| now.set.keys().len()),
             skipped: held.as_ref().map_or(0, |held| held.skipped),
+            authorities: self.keys.authorities.at(at).map_or(0, |(set, _)| set.all().len()),
+            authorities_error: self.keys.authorities.trouble(),
             collisions: held.as_ref().map(|held| held.collisions.clone()).unwrap_or_default(),
             usable_until: now.as_ref().map(|now| match now.is_from_ahead(at) {
                 true => at,
@@ -172,6 +194,7 @@ pub(super) struct SourceKeys {
     pub(super) gate: Option<Gate>,
     pub(super) tally: Mutex<Tally>,
     pub(super) written: Mutex<Written>,
+    pub(super) authorities: Shelf,
     trouble: ArcSwapOption<String>,
     held: ArcSwapOption<Held>,
     first_attempt: watch::Sender<bool>,
@@ -197,6 +220,7 @@ impl SourceKeys {
             name,
             digest: origin.digest(),
             gate: origin.is_fetched().then(Gate::new),
+            authorities: Shelf::new(origin.is_trust_domain()),
             origin,
             cancel,
             tally: Mutex::default(),
@@ -214,6 +238,21 @@ impl SourceKeys {
     /// For the ledger alone, which decides whose keys are whose.
     pub(super) fn replace(&self, held: Held) {
         self.held.store(Some(Arc::new(held)));
+    }
+
+    /// The source says that these certificates vouch for its X.509-SVIDs. Nothing happens when the source no longer counts.
+    pub(super) fn vouches_by(&self, set: Authorities, confirmed: Confirmed) {
+        if !self.cancel.is_cancelled() {
+            self.authorities.publish(self.name.as_str(), set, confirmed);
+            self.authorities.note(self.name.as_str(), None);
+        }
+    }
+
+    /// Every X.509-SVID is withdrawn.
+    pub(super) fn vouches_no_more(&self, now: Timestamp) {
+        if !self.cancel.is_cancelled() {
+            self.authorities.publish(self.name.as_str(), Authorities::default(), Confirmed::At(now));
+        }
     }
 
     /// Notes a failure, or that all is well. Logged when the sentence changes, not at every attempt.

@@ -17,6 +17,10 @@ pub struct SourceStatus {
     pub keys: usize,
     /// Keys of its document that cannot be used (JWK-08).
     pub skipped: usize,
+    /// X.509 authorities.
+    pub authorities: usize,
+    /// What is wrong with them at this moment, in a sentence.
+    pub authorities_error: Option<String>,
     /// Keys that belong to another source (design §3).
     pub collisions: Vec<Collision>,
     /// When the keys were last confirmed; now, while a stream is open. `None`: there never were any.

@@ -1,23 +1,21 @@
-//! JWT bundles from the SPIFFE Workload API: one stream for each agent, shared by the sources that name it.
+//! Bundles from the SPIFFE Workload API: two streams for each agent, JWT and X.509, shared by the sources that name it.
 //!
 //! Each message is the whole truth (WAP-06). A stream that is down takes no keys away; an agent that says no does, in time (WAP-09).
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use spiffe::transport::{Endpoint, GrpcStatusCode, TransportError};
-use spiffe::{JwtBundleSet, WorkloadApiClient, WorkloadApiError};
+use spiffe::{WorkloadApiClient, WorkloadApiError};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::backoff::Backoff;
+use super::bundle_stream::{Bundles, Message};
 use super::engine::Shared;
-use super::origin::Origin;
-use super::source::{Confirmed, SourceKeys, locked};
+use super::source::{SourceKeys, locked};
 use crate::clock::{Lifetime, Timestamp};
-use crate::jose::{KeyPurpose, KeySet};
 use crate::reason::quoted;
 
 const SHORTEST_BACKOFF: Lifetime = Lifetime::from_millis(200);
@@ -33,9 +31,10 @@ const SIGN_OF_LIFE: Lifetime = Lifetime::from_minutes(5);
 /// How often the files of last good keys hear that the stream is open.
 const KEEP: Lifetime = Lifetime::from_minutes(1);
 
-/// One agent's bundle stream. A message of over 4 MiB is refused by the transport and ends the stream (WAP-15).
+/// One of an agent's bundle streams. A message of over 4 MiB is refused by the transport and ends the stream (WAP-15).
 pub(super) struct Agent {
     endpoint: String,
+    bundles: Bundles,
     shared: Arc<Shared>,
     pub(super) cancel: CancellationToken,
     again: Notify,
@@ -45,8 +44,8 @@ pub(super) struct Agent {
 #[derive(Default)]
 struct State {
     sources: Vec<Arc<SourceKeys>>,
-    /// The documents of the last message, by trust domain, while the stream is open.
-    latest: Option<BTreeMap<String, Vec<u8>>>,
+    /// The last message, while the stream is open.
+    latest: Option<Message>,
     /// How the first attempt ended, until the next one ends: what a source that comes later is told.
     trouble: Option<String>,
     attempted: bool,
@@ -64,8 +63,8 @@ enum End {
 }
 
 impl Agent {
-    pub(super) fn new(endpoint: String, shared: Arc<Shared>, cancel: CancellationToken) -> Arc<Self> {
-        Arc::new(Self { endpoint, shared, cancel, again: Notify::new(), state: Mutex::default() })
+    pub(super) fn new(endpoint: String, bundles: Bundles, shared: Arc<Shared>, cancel: CancellationToken) -> Arc<Self> {
+        Arc::new(Self { endpoint, bundles, shared, cancel, again: Notify::new(), state: Mutex::default() })
     }
 
     pub(super) fn endpoint(&self) -> &str {
@@ -79,10 +78,10 @@ impl Agent {
             if state.sources.iter().any(|known| Arc::ptr_eq(known, source)) {
                 continue;
             }
-            if let Some(documents) = &state.latest {
-                self.publish(source, documents);
+            if let Some(message) = &state.latest {
+                self.bundles.publish(&self.shared, source, message);
             } else if let (true, Some(why)) = (state.attempted, &state.trouble) {
-                source.failed(why.clone());
+                self.bundles.failed(source, why.clone());
             }
         }
         state.sources = sources;
@@ -104,7 +103,7 @@ impl Agent {
             // From now, not from when the files are written: a slow disk does not delay the next attempt.
             let wait = backoff.after_failure(&*self.shared.entropy);
             let next = (!stopped).then(|| self.shared.clock.now().plus(wait));
-            self.sources().iter().for_each(|source| source.plan(next));
+            self.sources().iter().for_each(|source| self.bundles.plan(source, next));
             self.keep().await;
             tokio::select! {
                 () = self.cancel.cancelled() => break,
@@ -116,18 +115,18 @@ impl Agent {
         }
         let now = self.shared.clock.now();
         for source in self.sources() {
-            self.shared.ledger.disconnect(&source, now);
-            source.attempted();
+            self.bundles.disconnect(&self.shared, &source, now);
+            self.bundles.attempted(&source);
         }
     }
 
     async fn one_stream(&self, backoff: &mut Backoff) -> End {
         let clock = &*self.shared.clock;
         let began = clock.now();
-        self.sources().iter().for_each(|source| source.began(began, true));
+        self.sources().iter().for_each(|source| self.bundles.began(source, began));
         let opened = within(async {
             let client = WorkloadApiClient::connect(endpoint(&self.endpoint)?).await?;
-            let stream = client.stream_jwt_bundles().await?;
+            let stream = self.bundles.open(&client).await?;
             Ok((client, stream))
         });
         let (client, mut messages) = match opened.await {
@@ -156,7 +155,7 @@ impl Agent {
                     () = &mut until_ask => {
                         // What it says is left to the stream, which keeps the order of messages.
                         let alive = within(async {
-                            match client.fetch_jwt_bundles().await {
+                            match self.bundles.ask(&client).await {
                                 Err(error) if !is_bad_message(&error) => Err(error),
                                 _ => Ok(()),
                             }
@@ -176,7 +175,7 @@ impl Agent {
                 backoff.reset();
             }
             match message {
-                Some(Ok(bundles)) => self.take(&bundles),
+                Some(Ok(message)) => self.take(message),
                 Some(Err(error)) if is_bad_message(&error) => self.drop_message(&error),
                 Some(Err(error)) => return end_of(&error),
                 None => return End::Down("the agent closed the stream".to_owned()),
@@ -186,35 +185,14 @@ impl Agent {
     }
 
     /// A message: what it names is published, and what it does not name is withdrawn.
-    fn take(&self, bundles: &JwtBundleSet) {
-        let documents: BTreeMap<String, Vec<u8>> =
-            bundles.iter().map(|(domain, bundle)| (domain.as_str().to_owned(), document(bundle))).collect();
+    fn take(&self, message: Message) {
         let mut state = locked(&self.state);
         state.attempted = true;
         state.trouble = None;
         for source in &state.sources {
-            self.publish(source, &documents);
+            self.bundles.publish(&self.shared, source, &message);
         }
-        state.latest = Some(documents);
-    }
-
-    fn publish(&self, source: &Arc<SourceKeys>, documents: &BTreeMap<String, Vec<u8>>) {
-        let Origin::WorkloadApi { trust_domain, .. } = &source.origin else { return };
-        let set = match documents.get(trust_domain.as_str()) {
-            Some(document) => KeySet::parse(document, KeyPurpose::WorkloadApi),
-            // Not in the message: withdrawn (WAP-06).
-            None => Ok(KeySet::default()),
-        };
-        match set {
-            Ok(set) => {
-                self.shared.ledger.publish(source, set, Confirmed::WhileOpen);
-                source.succeeded();
-            }
-            Err(fault) => {
-                self.shared.ledger.disconnect(source, self.shared.clock.now());
-                source.failed(format!("the bundle of {trust_domain} is no key set: {fault}"));
-            }
-        }
+        state.latest = Some(message);
     }
 
     /// A message that says nothing (WAP-07, C-15), or that the crate refuses as a whole: one key without `kid` in *any*
@@ -234,8 +212,8 @@ impl Agent {
         state.trouble = Some(why.clone());
         state.latest = None;
         for source in &state.sources {
-            self.shared.ledger.disconnect(source, now);
-            source.failed(why.clone());
+            self.bundles.disconnect(&self.shared, source, now);
+            self.bundles.failed(source, why.clone());
         }
     }
 
@@ -249,11 +227,11 @@ impl Agent {
         state.trouble = Some(why.clone());
         state.latest = None;
         for source in &state.sources {
-            self.shared.ledger.disconnect(source, now);
+            self.bundles.disconnect(&self.shared, source, now);
             if denied {
-                self.shared.ledger.end_at(source, now.plus(GRACE));
+                self.bundles.end_at(&self.shared, source, now.plus(GRACE));
             }
-            source.failed(why.clone());
+            self.bundles.failed(source, why.clone());
         }
     }
 
@@ -261,7 +239,7 @@ impl Agent {
     fn withdraw_what_ended(&self) {
         let now = self.shared.clock.now();
         for source in self.sources() {
-            self.shared.ledger.withdraw_ended(&source, now);
+            self.bundles.withdraw_ended(&self.shared, &source, now);
         }
     }
 
@@ -276,17 +254,8 @@ impl Agent {
     }
 }
 
-/// The crate gives single keys only, and the last one of two with one `kid`; in order of their ids they are a set again.
-fn document(bundle: &spiffe::JwtBundle) -> Vec<u8> {
-    let mut keys: Vec<(&str, &[u8])> =
-        bundle.jwt_authorities().map(|authority| (authority.key_id(), authority.jwk_json())).collect();
-    keys.sort_unstable();
-    let keys: Vec<&[u8]> = keys.into_iter().map(|(_, jwk)| jwk).collect();
-    [b"{\"keys\":[".as_slice(), &keys.join(b",".as_slice()), b"]}"].concat()
-}
-
 /// `unix:/path` is taken as it stands: the crate's own parser would percent-encode a blank in it.
-fn endpoint(text: &str) -> Result<Endpoint, WorkloadApiError> {
+pub(super) fn endpoint(text: &str) -> Result<Endpoint, WorkloadApiError> {
     match text.strip_prefix("unix://").or_else(|| text.strip_prefix("unix:")) {
         Some(path) if path.starts_with('/') => Ok(Endpoint::Unix(path.into())),
         _ => Ok(Endpoint::parse(text)?),
@@ -311,6 +280,7 @@ const fn is_bad_message(error: &WorkloadApiError) -> bool {
         WorkloadApiError::MissingRequiredField { .. }
             | WorkloadApiError::InvalidResponseField { .. }
             | WorkloadApiError::JwtBundle(_)
+            | WorkloadApiError::X509Bundle(_)
             | WorkloadApiError::SpiffeId(_)
     )
 }

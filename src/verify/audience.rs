@@ -62,8 +62,7 @@ fn refuse(shown: &[&str], source: &SourceSettings, issuer: &IssuerUrl) -> Refusa
 
 fn mismatch(sentence: String, shown: &[&str], want: &str) -> Refusal {
     let shown: Vec<String> = shown.iter().map(|audience| quoted(audience)).collect();
-    let note =
-        "a pod needs a projected serviceAccountToken with that audience; a SPIFFE workload asks for it in FetchJWTSVID";
+    let note = "a pod needs a projected serviceAccountToken with that audience; a SPIFFE workload asks for it in FetchJWTSVID, a CI job when it asks for its ID token";
     Refusal::unaccepted(Unaccepted::AudienceMismatch, sentence, note)
         .comparing(format!("[{}]", shown.join(", ")), format!("[{}]", quoted(want)))
         .mended_by(format!("a token whose only audience is {want}"))

@@ -10,7 +10,7 @@ use crate::jose::{Algorithm, Thumbprint};
 pub struct Evidence {
     /// What the caller declared.
     pub kind: Option<CredentialKind>,
-    /// SHA-256 of what was signed.
+    /// SHA-256 of what was signed; of an X.509-SVID, of the whole certificate.
     pub fingerprint: Option<String>,
     /// `iss` as shown, unverified.
     pub shown_issuer: Option<String>,
@@ -26,4 +26,6 @@ pub struct Evidence {
     pub key: Option<Thumbprint>,
     /// The algorithm that it was verified with.
     pub algorithm: Option<Algorithm>,
+    /// SHA-256 of the certificate of the X.509 authority that vouched for it, in hexadecimal.
+    pub authority: Option<String>,
 }

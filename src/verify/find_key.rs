@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 use super::Evidence;
 use crate::clock::{Lifetime, Timestamp};
 use crate::credential::CompactJws;
-use crate::identity::KeyId;
+use crate::identity::{KeyId, SourceName};
 use crate::jose::{Candidates, Header, UnverifiedClaims, VerificationKey, VerifiedClaims, open};
 use crate::reason::{Refusal, Unavailable, Unverified, quoted};
 use crate::trust::{KeysUnusable, LookAgain, TrustedSource};
@@ -78,7 +78,7 @@ pub(super) async fn open_with(
         }
     }
     // A source that shares the issuer and cannot be asked may have the key: that is not the caller's fault.
-    if let Some(unusable) = refuse_unusable(&search) {
+    if let Some(unusable) = unusable(&search) {
         return Err(unusable);
     }
     let note = format!("{tried} key(s) with kid {} do not verify the signature", shown(header));
@@ -142,7 +142,7 @@ async fn look_again(sources: &[Arc<TrustedSource>], key_id: &KeyId, at: Timestam
 
 /// Nobody has the key: ours to explain when a source could not be asked, the caller's otherwise.
 fn refuse(search: &Search, looked: &Looked, header: &Header) -> Refusal {
-    if let Some(unusable) = refuse_unusable(search) {
+    if let Some(unusable) = unusable(search) {
         return unusable;
     }
     if let Some(retry_after) = looked.refreshing {
@@ -156,10 +156,13 @@ fn refuse(search: &Search, looked: &Looked, header: &Header) -> Refusal {
     Refusal::unverified(Unverified::KeyUnknown, format!("no key {} that fits {}", shown(header), header.algorithm))
 }
 
-fn refuse_unusable(search: &Search) -> Option<Refusal> {
-    let (source, unusable) = search.unusable.first()?;
-    let name = &source.settings.name;
-    Some(match unusable {
+fn unusable(search: &Search) -> Option<Refusal> {
+    search.unusable.first().map(|(source, unusable)| refuse_unusable(&source.settings.name, unusable))
+}
+
+/// What is ours to explain when a source has no keys that may be used.
+pub(super) fn refuse_unusable(name: &SourceName, unusable: &KeysUnusable) -> Refusal {
+    match unusable {
         KeysUnusable::Stale { confirmed_at, why } => {
             let note = format!("keys of {name} were last confirmed at {confirmed_at:?}: {why}");
             Refusal::unavailable(Unavailable::KeysStale, note, RETRY)
@@ -168,7 +171,7 @@ fn refuse_unusable(search: &Search) -> Option<Refusal> {
             let note = format!("keys of {name} have never been reached: {why}");
             Refusal::unavailable(Unavailable::KeysUnreachable, note, RETRY)
         }
-    })
+    }
 }
 
 fn shown(header: &Header) -> String {

@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use super::find_key::Opened;
 use super::{Evidence, Verifier, audience, facts, refuse_claims, validity};
-use crate::identity::{Assurance, AttributeName, Attributes, CredentialKind, SpiffeId, WorkloadIdentity};
+use crate::identity::{
+    Assurance, AttributeName, Attributes, CredentialKind, PathTemplate, SpiffeId, TrustDomain, WorkloadIdentity,
+};
 use crate::jose::UnverifiedClaims;
 use crate::reason::{Refusal, Unverified, quoted};
 use crate::trust::{SourceKind, TrustView, TrustedSource};
@@ -39,14 +41,7 @@ pub(super) fn accept(
     }
     audience::check(claims, source, verifier.issuer)?;
     let window = validity::check(claims, None, source, verifier.at)?;
-    let mut attributes = Attributes::default();
-    for (name, value) in paths.iter().find_map(|path| path.read(&id)).into_iter().flatten() {
-        attributes.insert(name.clone(), value);
-    }
-    // Last: what we know is never what a path says.
-    if let Ok(name) = AttributeName::parse("trust_domain") {
-        attributes.insert(name, trust_domain.as_str());
-    }
+    let attributes = attributes(&id, trust_domain, paths);
     Ok(WorkloadIdentity {
         id,
         source: source.name.clone(),
@@ -55,6 +50,19 @@ pub(super) fn accept(
         credential: facts(claims, evidence, &window)?,
         assurance: Assurance::Bearer,
     })
+}
+
+/// What the source's `paths` name in a SPIFFE ID, and its trust domain.
+pub(super) fn attributes(id: &SpiffeId, trust_domain: &TrustDomain, paths: &[PathTemplate]) -> Attributes {
+    let mut attributes = Attributes::default();
+    for (name, value) in paths.iter().find_map(|path| path.read(id)).into_iter().flatten() {
+        attributes.insert(name.clone(), value);
+    }
+    // Last: what we know is never what a path says.
+    if let Ok(name) = AttributeName::parse("trust_domain") {
+        attributes.insert(name, trust_domain.as_str());
+    }
+    attributes
 }
 
 fn subject(text: &str) -> Result<SpiffeId, Refusal> {

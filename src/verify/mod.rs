@@ -4,6 +4,7 @@
 //! and no claim is believed before its signature.
 
 mod audience;
+mod certificate;
 mod evidence;
 mod federated;
 mod find_key;
@@ -14,7 +15,9 @@ mod own_token;
 mod parties;
 pub mod person;
 mod validity;
+mod x509_svid;
 
+pub use certificate::{certificate_binding, x5t_s256};
 pub use evidence::Evidence;
 pub use own_token::{FLAT_CLAIMS, OwnToken};
 pub use parties::{Binding, LONGEST_CHAIN, Parties, Subject};
@@ -70,10 +73,7 @@ impl Verifier<'_> {
         match shown {
             Shown::JwtSvid(jws) => self.jwt(jws, Declared::Svid, evidence).await,
             Shown::Federated(jws) => self.jwt(jws, Declared::Federated, evidence).await,
-            Shown::X509Svid(_) => {
-                let note = "a certificate was shown; no source has X.509 authorities";
-                Err(Refusal::unverified(Unverified::SourceUnknown, note))
-            }
+            Shown::X509Svid(chain) => x509_svid::verify(self, chain, evidence),
         }
     }
 

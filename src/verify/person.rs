@@ -5,7 +5,8 @@
 use super::find_key::open_with;
 use super::{Evidence, Subject, Verifier, audience, federated, oidc, refuse_claims, shown, validity};
 use crate::credential::CompactJws;
-use crate::identity::VerifiedSubject;
+use crate::identity::{Confirmation, VerifiedSubject};
+use crate::jose::VerifiedClaims;
 use crate::reason::{Refusal, Unaccepted, Unverified, quoted};
 
 /// Bytes of a `sub` (OpenID Connect Core 1.0 §2).
@@ -55,8 +56,22 @@ pub async fn verify(verifier: &Verifier<'_>, jws: &CompactJws, evidence: &mut Ev
         ends: window.ends_at,
         addressed_to: None,
         may_act,
-        confirmation: None,
+        confirmation: bound_to(claims)?,
     })
+}
+
+/// The key that the token is bound to (RFC 7800 §3.1): whoever cannot prove it has found the token, or stolen it.
+fn bound_to(claims: &VerifiedClaims) -> Result<Option<Confirmation>, Refusal> {
+    let Some(cnf) = claims.optional_object("cnf").map_err(refuse_claims)? else { return Ok(None) };
+    match (cnf.text("jkt"), cnf.text("x5t#S256"), cnf.names().count()) {
+        (Some(thumbprint), None, 1) => Ok(Some(Confirmation::Key(thumbprint.to_owned()))),
+        (None, Some(thumbprint), 1) => Ok(Some(Confirmation::Certificate(thumbprint.to_owned()))),
+        _ => Err(Refusal::unaccepted(
+            Unaccepted::ClaimsInvalid,
+            "This token is bound to a key in a way that is not known here.",
+            "cnf with jkt or x5t#S256 alone is taken",
+        )),
+    }
 }
 
 /// In our tokens the name of the subjects comes first, and has no bar: whatever follows the first one is the person's.

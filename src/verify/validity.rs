@@ -18,6 +18,40 @@ pub(super) struct Window {
     pub(super) ends_at: Timestamp,
 }
 
+/// When a credential says that it is valid.
+pub(super) struct Times {
+    pub(super) expires: Timestamp,
+    pub(super) not_before: Option<Timestamp>,
+    pub(super) issued_at: Option<Timestamp>,
+    pub(super) of: &'static Wording,
+}
+
+/// How its owner is told of it.
+pub(super) struct Wording {
+    name: &'static str,
+    plural: &'static str,
+    fresh: &'static str,
+    cached: &'static str,
+    shorter: &'static str,
+}
+
+const TOKEN: Wording = Wording {
+    name: "Your platform token",
+    plural: "tokens",
+    fresh: "Read it again for each request.",
+    cached: "the application may be caching its token: read it again for each request",
+    shorter: "use a projected volume with expirationSeconds of at most 3600, or a shorter SVID",
+};
+
+/// Of an X.509-SVID.
+pub(super) const CERTIFICATE: Wording = Wording {
+    name: "Your certificate",
+    plural: "certificates",
+    fresh: "Open a new connection with a fresh one.",
+    cached: "the application may keep a connection or a certificate for too long: follow the Workload API",
+    shorter: "shorten the life of X.509-SVIDs at the trust domain, or raise max_life",
+};
+
 /// Checks `exp`, `nbf`, `iat`, age and life. `earlier_end` is another end that counts if it comes first (`warnafter`).
 pub(super) fn check(
     claims: &VerifiedClaims,
@@ -28,43 +62,39 @@ pub(super) fn check(
     let time = |name| claims.time(name).map_err(refuse_claims);
     let (expires, not_before, issued_at) = (time("exp")?, time("nbf")?, time("iat")?);
     let expires = expires.ok_or_else(|| refuse_claims(crate::jose::ClaimFault::Missing("exp")))?;
-    let ends_at = earlier_end.map_or(expires, |end| end.min(expires));
-    check_end(ends_at, at)?;
+    let expires = earlier_end.map_or(expires, |end| end.min(expires));
+    judge(&Times { expires, not_before, issued_at, of: &TOKEN }, source, at)
+}
+
+/// The same of times that are known.
+pub(super) fn judge(times: &Times, source: &SourceSettings, at: Timestamp) -> Result<Window, Refusal> {
+    let Times { expires: ends_at, not_before, issued_at, of } = *times;
+    check_end(ends_at, of, at)?;
     for begins in [not_before, issued_at].into_iter().flatten() {
-        check_begin(begins, source.leeway, at)?;
+        check_begin(begins, of, source.leeway, at)?;
     }
     let (age, life) = match issued_at {
         Some(issued_at) => (at.since(issued_at), ends_at.since(issued_at)),
         None => (ends_at.since(at), ends_at.since(at)),
     };
+    let Wording { name, plural, .. } = of;
     if issued_at.is_some() && age > source.max_age {
-        let sentence = format!(
-            "Your platform token was issued {age} ago; tokens older than {} are not accepted here.",
-            source.max_age
-        );
-        return Err(Refusal::unaccepted(
-            Unaccepted::TokenTooOld,
-            sentence,
-            "the application may be caching its token: read it again for each request",
-        ));
+        let sentence =
+            format!("{name} was issued {age} ago; {plural} older than {} are not accepted here.", source.max_age);
+        return Err(Refusal::unaccepted(Unaccepted::TokenTooOld, sentence, of.cached));
     }
     let longest = if issued_at.is_some() { source.max_life } else { source.max_life.min(source.max_age) };
     if life > longest {
-        let sentence = format!(
-            "Your platform token is valid for {life}; tokens valid for longer than {longest} are not accepted here."
-        );
-        return Err(Refusal::unaccepted(
-            Unaccepted::TokenLifetime,
-            sentence,
-            "use a projected volume with expirationSeconds of at most 3600, or a shorter SVID",
-        ));
+        let sentence =
+            format!("{name} is valid for {life}; {plural} valid for longer than {longest} are not accepted here.");
+        return Err(Refusal::unaccepted(Unaccepted::TokenLifetime, sentence, of.shorter));
     }
     Ok(Window { issued_at, ends_at })
 }
 
-fn check_end(ends_at: Timestamp, at: Timestamp) -> Result<(), Refusal> {
+fn check_end(ends_at: Timestamp, of: &Wording, at: Timestamp) -> Result<(), Refusal> {
     if at >= ends_at {
-        let sentence = format!("Your platform token ended {} ago. Read it again for each request.", at.since(ends_at));
+        let sentence = format!("{} ended {} ago. {}", of.name, at.since(ends_at), of.fresh);
         return Err(Refusal::unaccepted(
             Unaccepted::TokenExpired,
             sentence,
@@ -73,8 +103,7 @@ fn check_end(ends_at: Timestamp, at: Timestamp) -> Result<(), Refusal> {
     }
     let left = ends_at.since(at);
     if left < LEAST_REMAINING {
-        let sentence =
-            format!("Your platform token ends in {left}; at least {LEAST_REMAINING} are needed. Read a fresh one.");
+        let sentence = format!("{} ends in {left}; at least {LEAST_REMAINING} are needed. {}", of.name, of.fresh);
         return Err(Refusal::unaccepted(Unaccepted::TokenExpired, sentence, "")
             .comparing(format!("ends in {left}"), format!("in at least {LEAST_REMAINING}"))
             .mended_by("a fresh token"));
@@ -82,13 +111,10 @@ fn check_end(ends_at: Timestamp, at: Timestamp) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn check_begin(begins: Timestamp, leeway: Lifetime, at: Timestamp) -> Result<(), Refusal> {
+fn check_begin(begins: Timestamp, of: &Wording, leeway: Lifetime, at: Timestamp) -> Result<(), Refusal> {
     if begins > at.plus(leeway) {
-        let sentence = format!(
-            "Your platform token is valid from {} in the future by our clock ({}).",
-            begins.since(at),
-            at.to_rfc3339()
-        );
+        let sentence =
+            format!("{} is valid from {} in the future by our clock ({}).", of.name, begins.since(at), at.to_rfc3339());
         return Err(Refusal::unaccepted(
             Unaccepted::TokenNotYetValid,
             sentence,

@@ -77,6 +77,16 @@ impl CertificateAuthority {
         })
     }
 
+    /// Makes an authority below this one, from any parameters, and its certificate.
+    ///
+    /// # Errors
+    /// When the key or the certificate cannot be made.
+    pub fn subordinate(&self, params: CertificateParams) -> Result<Self, WorldFault> {
+        let key = KeyPair::generate()?;
+        let certificate = params.signed_by(&key, &self.issuer)?;
+        Ok(Self { issuer: Issuer::new(params, key), certificate })
+    }
+
     /// Its certificate, DER.
     pub fn der(&self) -> &CertificateDer<'static> {
         self.certificate.der()

@@ -89,7 +89,7 @@ async fn a_form_is_granted_only_for_what_was_signed() {
 }
 
 async fn answered(router: &axum::Router, form: &[u8], genuine: &[String]) -> String {
-    let connection = ConnectionInfo { peer: ([127, 0, 0, 1], 1).into(), tls: false };
+    let connection = ConnectionInfo { peer: ([127, 0, 0, 1], 1).into(), tls: false, certificates: None };
     let request = Request::post("/token")
         .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
         .extension(connection)

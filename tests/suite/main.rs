@@ -20,6 +20,7 @@ mod faults;
 #[path = "../fuzz/mod.rs"]
 mod fuzz;
 mod limits;
+mod mtls;
 mod requirements;
 mod revocation;
 mod smoke;

@@ -101,6 +101,21 @@ async fn a_first_set_without_keys_is_a_set() {
 }
 
 #[test]
+fn one_key_of_a_cluster_and_of_another_platform_with_its_issuer_is_refused() {
+    let stand = Stand::new();
+    let key = jwk("a");
+    let cluster = cluster_file("eu1", &stand.write("1.json", jwks(&[&key])));
+    let platform = |issuer: &str| {
+        let keys = IssuerKeys::File(stand.path("1.json"));
+        settings("ci", SourceKind::Oidc { issuers: BTreeSet::from([issuer.to_owned()]), keys, claims: BTreeSet::new() })
+    };
+    let problems = check_key_files("trust", &[cluster.clone(), platform(ISSUER)]);
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    assert_eq!(problems[0].place.to_string(), "trust[1].oidc.keys.file");
+    assert!(check_key_files("trust", &[cluster, platform("https://elsewhere")]).is_empty());
+}
+
+#[test]
 fn k8s_09_one_key_in_two_files_is_refused_with_both_names() {
     let stand = Stand::new();
     let (a, b) = (jwk("a"), jwk("b"));

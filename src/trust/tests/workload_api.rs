@@ -253,9 +253,10 @@ async fn wap_08_unavailable_is_retried_and_invalid_argument_is_not() {
     assert!(status.last_error.unwrap().contains("not asked again before the next reload"));
     stand.clock.advance(Lifetime::from_hours(1));
     tokio::time::sleep(Duration::from_millis(300)).await;
-    assert_eq!((asked(), stand.status("prod").next_attempt), (1, None));
+    // One stream of JWT bundles and one of X.509 bundles.
+    assert_eq!((asked(), stand.status("prod").next_attempt), (2, None));
     stand.trust.apply(&settings);
-    until("asked again", || asked() == 2).await;
+    until("asked again", || asked() == 4).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

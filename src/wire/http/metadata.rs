@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use aws_lc_rs::digest;
+use axum::Extension;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
@@ -17,20 +18,28 @@ use crate::identity::Scope;
 use crate::issue::JWKS_MAX_AGE;
 use crate::jose::Algorithm;
 use crate::trust::SourceKind;
+use crate::wire::listener::ConnectionInfo;
 
-pub(super) async fn metadata(State(exchange): State<Arc<Exchange>>, headers: HeaderMap) -> Response {
-    let text = Value::Object(document(&exchange.generation())).to_string();
+pub(super) async fn metadata(
+    State(exchange): State<Arc<Exchange>>,
+    Extension(connection): Extension<ConnectionInfo>,
+    headers: HeaderMap,
+) -> Response {
+    let text = Value::Object(document(&exchange.generation(), connection.tls)).to_string();
     let hash = digest::digest(&digest::SHA256, text.as_bytes());
     let etag: String = hash.as_ref().iter().take(12).map(|byte| format!("{byte:02x}")).collect();
     answer::document(&headers, text, &format!("\"{etag}\""), JWKS_MAX_AGE.seconds())
 }
 
-/// The members, without empty lists (MD-04).
-fn document(generation: &Generation) -> Map<String, Value> {
+/// The members, without empty lists (MD-04). Certificates of clients are asked for exactly where TLS is served.
+fn document(generation: &Generation, tls: bool) -> Map<String, Value> {
     let issuer = generation.issuer();
     let mut methods = BTreeSet::new();
     let mut algorithms = BTreeSet::new();
     for source in generation.trust().sources() {
+        if tls && matches!(source.settings.kind, SourceKind::Spiffe { .. }) {
+            methods.insert("spiffe_x509");
+        }
         methods.extend(match source.settings.kind {
             SourceKind::Spiffe { .. } => Some("spiffe_jwt"),
             SourceKind::Kubernetes { .. } | SourceKind::Oidc { .. } => Some("private_key_jwt"),
@@ -59,6 +68,10 @@ fn document(generation: &Generation) -> Map<String, Value> {
         "revocation_endpoint_auth_signing_alg_values_supported": algorithms,
         "scopes_supported": scopes,
     });
-    let Value::Object(members) = members else { return Map::new() };
+    let Value::Object(mut members) = members else { return Map::new() };
+    if tls {
+        // MTL-07: the normal endpoints ask for a certificate and need none, so there are no aliases.
+        members.insert("tls_client_certificate_bound_access_tokens".to_owned(), Value::Bool(true));
+    }
     members.into_iter().filter(|(_, value)| value.as_array().is_none_or(|list| !list.is_empty())).collect()
 }

@@ -14,7 +14,7 @@ use axum::response::Response;
 use super::answer;
 use super::body::{Bodies, Unread};
 use super::token::{client, form, malformed};
-use crate::credential::CompactJws;
+use crate::credential::{CompactJws, PeerChain};
 use crate::exchange::{Exchange, RevokeRequest, Transport};
 use crate::wire::listener::ConnectionInfo;
 
@@ -28,7 +28,7 @@ pub(super) async fn revoke(
     let mut decision = exchange.open(Transport::Http, connection.peer.ip());
     decision.of_revocation();
     let challenge = answer::authorization_scheme(&headers);
-    let request = match read(&headers, body, &bodies).await {
+    let request = match read(&headers, body, &bodies, connection.certificates.as_ref()).await {
         Ok(request) => request,
         Err(Unread::Refused(refusal)) => {
             let refusal = exchange.refuse(refusal, &mut decision).await;
@@ -45,9 +45,14 @@ pub(super) async fn revoke(
     }
 }
 
-async fn read(headers: &HeaderMap, body: Body, bodies: &Bodies) -> Result<RevokeRequest, Unread> {
+async fn read(
+    headers: &HeaderMap,
+    body: Body,
+    bodies: &Bodies,
+    peer: Option<&Arc<PeerChain>>,
+) -> Result<RevokeRequest, Unread> {
     let form = form(headers, body, bodies).await?;
-    let client = client(&form, headers)?;
+    let client = client(&form, headers, peer)?;
     let Some(token) = form.value("token") else { return Err(malformed("Parameter token is missing.").into()) };
     // What has not the shape of a token is an unknown token (RFC 7009 §2.2).
     Ok(RevokeRequest { client, token: CompactJws::parse(token.to_owned()).ok() })

@@ -14,7 +14,7 @@ use axum::response::Response;
 use super::answer;
 use super::body::{Bodies, Unread};
 use super::form::Form;
-use crate::credential::{CompactJws, Shown};
+use crate::credential::{CompactJws, PeerChain, Shown};
 use crate::exchange::{Exchange, ExchangeRequest, Grants, Transport};
 use crate::identity::ScopeSet;
 use crate::policy::Ask;
@@ -37,7 +37,7 @@ pub(super) async fn token(
 ) -> Response {
     let mut decision = exchange.open(Transport::Http, connection.peer.ip());
     let challenge = answer::authorization_scheme(&headers);
-    let request = match read(&headers, body, &bodies).await {
+    let request = match read(&headers, body, &bodies, connection.certificates).await {
         Ok((grant, request)) => {
             decision.of_grant(grant);
             request
@@ -59,12 +59,17 @@ pub(super) async fn token(
     }
 }
 
-async fn read(headers: &HeaderMap, body: Body, bodies: &Bodies) -> Result<(Grants, ExchangeRequest), Unread> {
+async fn read(
+    headers: &HeaderMap,
+    body: Body,
+    bodies: &Bodies,
+    peer: Option<Arc<PeerChain>>,
+) -> Result<(Grants, ExchangeRequest), Unread> {
     let form = form(headers, body, bodies).await?;
     let grant = grant_type(&form)?;
-    let client = client(&form, headers)?;
+    let client = client(&form, headers, peer.as_ref())?;
     let ask = ask(&form)?;
-    Ok((grant, ExchangeRequest::of_client(client, ask)))
+    Ok((grant, ExchangeRequest { peer, ..ExchangeRequest::of_client(client, ask) }))
 }
 
 /// The parameters of a request, for every endpoint that takes a form.
@@ -101,9 +106,14 @@ fn grant_type(form: &Form) -> Result<Grants, Refusal> {
 }
 
 /// The one credential of the request. Every other way to authenticate beside it is refused (TOK-19, C-01), and alone it is not taken.
-pub(super) fn client(form: &Form, headers: &HeaderMap) -> Result<Shown, Refusal> {
+/// The certificate of the connection is no such way: mesh sidecars show theirs on every connection, and it counts when nothing else
+/// is shown (design §4).
+pub(super) fn client(form: &Form, headers: &HeaderMap, peer: Option<&Arc<PeerChain>>) -> Result<Shown, Refusal> {
     let (kind, assertion) = (form.value("client_assertion_type"), form.value("client_assertion"));
     let other = other_method(form, headers);
+    if let ((None, None, None), Some(chain)) = ((kind, assertion, &other), peer) {
+        return x509_svid(form, chain);
+    }
     let (kind, assertion) = match (kind, assertion, other) {
         (None, None, None) => {
             return Err(Refusal::misshapen(
@@ -155,6 +165,19 @@ pub(super) fn client(form: &Form, headers: &HeaderMap) -> Result<Shown, Refusal>
         Refusal::misshapen(Misshapen::CredentialMalformed, format!("client_assertion must be a signed JWT: {why}."), "")
     })?;
     Ok(shown(jws))
+}
+
+/// `spiffe_x509`: the certificate, and `client_id`, which says that it is meant (SCA-08, MTL-01). That it is the SPIFFE ID is
+/// compared once it is verified.
+fn x509_svid(form: &Form, chain: &Arc<PeerChain>) -> Result<Shown, Refusal> {
+    match form.value("client_id") {
+        Some(_) => Ok(Shown::X509Svid(Arc::clone(chain))),
+        None => Err(Refusal::misshapen(
+            Misshapen::CredentialMissing,
+            "Send client_id, the SPIFFE ID of the certificate of this connection; or client_assertion and client_assertion_type.",
+            "a certificate and no client_id",
+        )),
+    }
 }
 
 fn other_method(form: &Form, headers: &HeaderMap) -> Option<String> {

@@ -25,6 +25,7 @@ use super::limits::Limits;
 use super::protocol::{OnDrain, Protocols};
 use super::request;
 use super::tls::HTTP2;
+use crate::credential::PeerChain;
 use crate::lifecycle::Drain;
 
 /// What all connections of one listener share.
@@ -40,14 +41,15 @@ pub(super) struct Door {
 impl Door {
     /// Serves one connection until it ends.
     pub(super) async fn serve(&self, socket: TcpStream, peer: SocketAddr) {
-        let info = ConnectionInfo { peer, tls: self.tls.is_some() };
+        let info = ConnectionInfo { peer, tls: self.tls.is_some(), certificates: None };
         match &self.tls {
             None => self.speak(&self.protocols.by_preface, TokioIo::new(socket), info).await,
             Some(current) => {
                 let Some(stream) = self.handshake(current.load_full(), socket, peer).await else { return };
                 let http2 = stream.get_ref().1.alpn_protocol() == Some(HTTP2);
                 let protocol = if http2 { &self.protocols.http2 } else { &self.protocols.http1 };
-                self.speak(protocol, TokioIo::new(stream), info).await;
+                let certificates = shown_by(&stream);
+                self.speak(protocol, TokioIo::new(stream), ConnectionInfo { certificates, ..info }).await;
             }
         }
     }
@@ -119,4 +121,10 @@ impl Door {
             connection.as_mut().graceful_shutdown();
         }
     }
+}
+
+/// The certificates of the handshake. There is no resumption, so they are those of this very connection.
+fn shown_by(stream: &TlsStream<TcpStream>) -> Option<Arc<PeerChain>> {
+    let chain = stream.get_ref().1.peer_certificates().filter(|chain| !chain.is_empty())?;
+    Some(Arc::new(PeerChain(chain.iter().map(|certificate| certificate.to_vec()).collect())))
 }

@@ -3,6 +3,7 @@
 //! Never reads what a request says, and never a forwarded header: who is at the other end is what the socket says (SCA-28).
 
 mod activity;
+mod client_certificate;
 mod connection;
 mod limits;
 mod protocol;
@@ -28,6 +29,7 @@ use self::protocol::Protocols;
 use self::tls::Certificate;
 use super::settings::{AdminSettings, ListenSettings};
 use crate::clock::Clock;
+use crate::credential::PeerChain;
 use crate::lifecycle::Drain;
 
 /// The first pause after a failed accept; it doubles up to `ACCEPT_PAUSE_MAX`. No jitter: nothing is shared with other processes.
@@ -43,6 +45,8 @@ pub struct ConnectionInfo {
     pub peer: SocketAddr,
     /// Whether the connection is TLS.
     pub tls: bool,
+    /// The certificates whose key the client proved in the handshake, leaf first. Nobody has judged them.
+    pub certificates: Option<Arc<PeerChain>>,
 }
 
 /// A bound socket that does not accept yet.

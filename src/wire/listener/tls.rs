@@ -19,6 +19,7 @@ use rustls::version::{TLS12, TLS13};
 use tracing::{info, warn};
 use zeroize::Zeroizing;
 
+use super::client_certificate::Possession;
 use crate::clock::{Clock, Lifetime};
 use crate::wire::settings::TlsFiles;
 
@@ -188,7 +189,7 @@ fn server_config(pair: &Pair, files: &TlsFiles, provider: &Arc<CryptoProvider>) 
     let mut config = ServerConfig::builder_with_provider(Arc::clone(provider))
         .with_protocol_versions(&[&TLS13, &TLS12])
         .map_err(refused)?
-        .with_no_client_auth()
+        .with_client_cert_verifier(Arc::new(Possession::new(provider.signature_verification_algorithms)))
         .with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
     config.alpn_protocols = vec![HTTP2.to_vec(), HTTP1.to_vec()];
     config.session_storage = Arc::new(NoServerSessionStorage {});

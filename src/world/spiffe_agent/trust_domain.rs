@@ -228,6 +228,14 @@ impl PretendTrustDomain {
         self.active_authority().issue(params)
     }
 
+    /// Makes an authority below the active CA, from any parameters. It is not published: its leaves come with its certificate.
+    ///
+    /// # Errors
+    /// When the certificate cannot be made.
+    pub fn subordinate_x509(&self, params: CertificateParams) -> Result<CertificateAuthority, WorldFault> {
+        self.active_authority().subordinate(params)
+    }
+
     /// Makes and publishes a new CA and issues by it. The old ones stay published.
     ///
     /// # Errors

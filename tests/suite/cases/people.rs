@@ -2,10 +2,9 @@
 
 use countersign::clock::Clock;
 use countersign::credential::CompactJws;
-use countersign::identity::VerifiedSubject;
-use countersign::verify::Subject;
+use countersign::identity::{Confirmation, VerifiedSubject};
 use countersign::verify::person::verify;
-use countersign::verify::{Evidence, Verifier};
+use countersign::verify::{Evidence, Subject, Verifier};
 use countersign::world::forge::Forge;
 use serde_json::json;
 
@@ -79,6 +78,9 @@ const ROWS: &[Row] = &[
     ("BCJ-10 of typ logout+jwt", "credential_malformed", |_, t| t.header("typ", "logout+jwt")),
     ("BCJ-10 of typ dpop+jwt", "credential_malformed", |_, t| t.header("typ", "dpop+jwt")),
     ("an actor of the issuer's own", "claims_invalid", |_, t| t.claim("act", json!({ "sub": "bob" }))),
+    ("bound to a key in a way that nobody knows", "claims_invalid", |_, t| t.claim("cnf", json!({ "kid": "k" }))),
+    ("bound to two keys", "claims_invalid", |_, t| t.claim("cnf", json!({ "jkt": "a", "x5t#S256": "b" }))),
+    ("cnf is no object", "claims_invalid", |_, t| t.claim("cnf", "k")),
     ("may_act is no object", "claims_invalid", |_, t| t.claim("may_act", "bob")),
 ];
 
@@ -108,4 +110,11 @@ async fn neighbours_of_refused_people_are_taken() {
     let named = alice(&ground).claim("may_act", json!({ "sub": API }));
     let person = judged(&ground, &named).await.unwrap();
     assert_eq!(person.may_act.as_ref().and_then(|actor| actor.text("sub")), Some(API));
+    let bound = alice(&ground).claim("cnf", json!({ "jkt": "thumbprint" }));
+    let person = judged(&ground, &bound).await.unwrap();
+    assert_eq!(
+        person.confirmation,
+        Some(Confirmation::Key("thumbprint".to_owned())),
+        "it is worth nothing without the key"
+    );
 }

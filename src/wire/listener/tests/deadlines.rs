@@ -100,7 +100,7 @@ async fn a_second_header_that_does_not_come_is_closed_like_an_idle_connection() 
     let served = Served::plain(Limits { idle: SHORT, ..PATIENT }).await;
     let mut socket = served.connect().await;
     socket.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
-    read_until(&mut socket, "tls: false }").await;
+    read_until(&mut socket, "certificates: None }").await;
     socket.write_all(b"GET / HTTP/1.1\r\nhost: loc").await.unwrap();
     rest_of(&mut socket).await;
 }

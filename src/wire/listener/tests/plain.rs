@@ -8,12 +8,14 @@ use super::*;
 async fn both_versions_are_spoken_and_the_connection_is_described() {
     let served = Served::plain(PATIENT).await;
     let socket = served.connect().await;
-    let expected = format!("ConnectionInfo {{ peer: {}, tls: false }}", socket.local_addr().unwrap());
+    let expected =
+        format!("ConnectionInfo {{ peer: {}, tls: false, certificates: None }}", socket.local_addr().unwrap());
     let (mut client, _task) = http1(socket).await;
     assert_eq!(text(soon(client.send_request(get_request("/"))).await.unwrap()).await, format!("HTTP/1.1 {expected}"));
 
     let socket = served.connect().await;
-    let expected = format!("ConnectionInfo {{ peer: {}, tls: false }}", socket.local_addr().unwrap());
+    let expected =
+        format!("ConnectionInfo {{ peer: {}, tls: false, certificates: None }}", socket.local_addr().unwrap());
     let (mut client, _task) = http2(socket).await;
     assert_eq!(text(soon(client.send_request(get_request("/"))).await.unwrap()).await, format!("HTTP/2.0 {expected}"));
 }
@@ -31,7 +33,7 @@ async fn sca_28_forwarded_headers_change_nothing() {
         request.headers_mut().insert(name, "for=192.0.2.1;proto=https".parse().unwrap());
     }
     let answer = text(soon(client.send_request(request)).await.unwrap()).await;
-    assert_eq!(answer, format!("HTTP/1.1 ConnectionInfo {{ peer: {own}, tls: false }}"));
+    assert_eq!(answer, format!("HTTP/1.1 ConnectionInfo {{ peer: {own}, tls: false, certificates: None }}"));
 }
 
 /// A request whose header counts as `bytes`, with `fields` fields.

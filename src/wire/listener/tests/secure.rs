@@ -57,7 +57,7 @@ async fn alpn_chooses_the_version_of_http() {
             let (mut client, _task) = http1(stream).await;
             text(soon(client.send_request(get_request("/"))).await.unwrap()).await
         };
-        assert_eq!(answer, format!("{expected} ConnectionInfo {{ peer: {peer}, tls: true }}"));
+        assert_eq!(answer, format!("{expected} ConnectionInfo {{ peer: {peer}, tls: true, certificates: None }}"));
     }
     shake(&served, &client_of(&[anchor], BOTH, &[b"spdy/3"])).await.unwrap_err();
 }
