@@ -4,12 +4,22 @@ use std::error::Error;
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");
+    token_service()?;
     if std::env::var_os("CARGO_FEATURE_WORLD").is_some() {
         workload_api()?;
     }
     if std::env::var_os("CARGO_FEATURE_OTLP").is_some() {
         otlp()?;
     }
+    Ok(())
+}
+
+/// Messages and client of our own service, and its descriptors for reflection. Its server frames messages itself (`wire::grpc`).
+fn token_service() -> Result<(), Box<dyn Error>> {
+    let files = protox::compile(["countersign/v1/token_service.proto"], ["proto"])?;
+    let descriptors = std::path::Path::new(&std::env::var("OUT_DIR")?).join("token_service.bin");
+    std::fs::write(descriptors, prost::Message::encode_to_vec(&files))?;
+    tonic_prost_build::configure().build_server(false).compile_fds(files)?;
     Ok(())
 }
 

@@ -27,6 +27,8 @@ use crate::policy::{Policy, PolicyInput};
 use crate::store::Store;
 use crate::telemetry::{LogLines, Metrics};
 use crate::trust::Trust;
+use crate::wire::GrpcSettings;
+use crate::wire::grpc::Door;
 use crate::wire::http::{AdminState, admin_router, public_router};
 use crate::wire::listener::{Limits, Listener};
 use crate::wire::operator::{self, OperatorState};
@@ -154,7 +156,7 @@ impl App {
         let exchange = Arc::new(exchange.with_spans(spans));
         let public = Listener::bind(&configuration.listen).await.context("listen")?;
         let admin = Listener::bind_admin(&configuration.admin).await.context("admin")?;
-        let state = configuration.state.directory.clone();
+        let (state, grpc) = (configuration.state.directory.clone(), configuration.grpc);
         let app = Arc::new(Self {
             config,
             environment,
@@ -171,7 +173,7 @@ impl App {
             public: public.local_addr(),
             admin: admin.local_addr(),
         });
-        app.serve(public, admin);
+        app.serve(public, admin, grpc);
         app.serve_operator(&state).await;
         tokio::spawn(async move {
             let deadline = clock.now().plus(FIRST_ATTEMPTS);
@@ -186,13 +188,14 @@ impl App {
         Ok(app)
     }
 
-    fn serve(&self, public: Listener, admin: Listener) {
+    fn serve(&self, public: Listener, admin: Listener, grpc: GrpcSettings) {
         let state = AdminState {
             exchange: Arc::clone(&self.exchange),
             trust: Arc::clone(&self.trust),
             readiness: self.readiness.clone(),
         };
-        let routers = [(public, public_router(&self.exchange)), (admin, admin_router(state))];
+        let door = Door { settings: grpc, readiness: self.readiness.clone(), drain: self.drain.clone() };
+        let routers = [(public, public_router(&self.exchange, door)), (admin, admin_router(state))];
         for (listener, router) in routers {
             let serving = listener.serve(router, Limits::STANDARD, self.drain.clone(), Arc::clone(&self.clock));
             tokio::spawn(serving);
@@ -363,24 +366,14 @@ fn generation(configuration: &Configuration, trust: &Arc<Trust>) -> anyhow::Resu
 }
 
 fn needs_restart(running: &Configuration, new: &Configuration) -> Vec<&'static str> {
-    let mut changed = Vec::new();
-    if running.listen != new.listen {
-        changed.push("listen");
-    }
-    if running.admin != new.admin {
-        changed.push("admin");
-    }
-    if running.signing != new.signing {
-        changed.push("signing");
-    }
-    if running.state != new.state {
-        changed.push("state");
-    }
-    if running.audit != new.audit {
-        changed.push("audit");
-    }
-    if running.telemetry != new.telemetry {
-        changed.push("telemetry");
-    }
-    changed
+    let parts = [
+        ("listen", running.listen != new.listen),
+        ("admin", running.admin != new.admin),
+        ("signing", running.signing != new.signing),
+        ("state", running.state != new.state),
+        ("audit", running.audit != new.audit),
+        ("grpc", running.grpc != new.grpc),
+        ("telemetry", running.telemetry != new.telemetry),
+    ];
+    parts.into_iter().filter_map(|(part, changed)| changed.then_some(part)).collect()
 }

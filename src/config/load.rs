@@ -248,6 +248,7 @@ impl Parts {
             signing: server.signing,
             state: server.state,
             audit: server.audit,
+            grpc: server.grpc,
             limits: server.limits,
             telemetry: server.telemetry,
             grants: server.grants,

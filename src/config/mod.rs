@@ -34,7 +34,7 @@ use crate::policy::{ResourceSettings, RuleSettings, TestSettings};
 use crate::store::StateSettings;
 use crate::telemetry::TelemetrySettings;
 use crate::trust::SourceSettings;
-use crate::wire::{AdminSettings, ListenSettings};
+use crate::wire::{AdminSettings, GrpcSettings, ListenSettings};
 
 /// One configuration without a problem: the settings of every module.
 #[derive(Debug, Clone)]
@@ -53,6 +53,8 @@ pub struct Configuration {
     pub state: StateSettings,
     /// How decisions are recorded.
     pub audit: AuditSettings,
+    /// The gRPC services.
+    pub grpc: GrpcSettings,
     /// How many requests are taken.
     pub limits: LimitSettings,
     /// The grants that are served.

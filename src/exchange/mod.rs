@@ -20,6 +20,7 @@ pub mod revocation;
 mod revoke;
 mod settings;
 mod subject;
+mod watch;
 mod writer;
 
 pub use aggregate::{GrantKind, GrantTally, Grants as KeptGrants};
@@ -33,6 +34,7 @@ pub use reference::{ErrorRef, References};
 pub use request::{ExchangeRequest, Grants};
 pub use revoke::RevokeRequest;
 pub use settings::{AuditSettings, LimitSettings, Rate};
+pub use watch::Course;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -41,7 +43,7 @@ use arc_swap::ArcSwap;
 
 use crate::clock::{Clock, Lifetime, Timestamp};
 use crate::credential::Shown;
-use crate::identity::ScopeSet;
+use crate::identity::{ScopeSet, SpiffeId};
 use crate::issue::{AccessToken, Issuer};
 use crate::policy::{Ask, Grant};
 use crate::reason::{Refusal, Unavailable};
@@ -63,6 +65,7 @@ pub struct Exchange {
     limits: Limits,
     store: Store,
     spans: Option<Spans>,
+    changes: watch::Changes,
 }
 
 /// What a granted exchange gives.
@@ -76,6 +79,10 @@ pub struct Issued {
     pub refresh_in: i64,
     /// What it may be used for.
     pub scopes: ScopeSet,
+    /// Who called.
+    pub caller: SpiffeId,
+    /// The end of what the token rests on: with what the caller showed there is none that lives longer.
+    pub not_after: Timestamp,
 }
 
 impl Exchange {
@@ -99,6 +106,7 @@ impl Exchange {
             limits: Limits::default(),
             store,
             spans: None,
+            changes: watch::Changes::default(),
         }
     }
 
@@ -112,6 +120,22 @@ impl Exchange {
     /// The configuration that requests use from now on; running ones keep theirs.
     pub fn replace(&self, generation: Generation) {
         self.generation.store(Arc::new(generation));
+        self.something_changed();
+    }
+
+    /// Says that tokens would come out otherwise now than a moment ago: streams ask again.
+    pub fn something_changed(&self) {
+        self.changes.tell();
+    }
+
+    /// Completes its `changed` after each change of that kind.
+    pub fn changes(&self) -> tokio::sync::watch::Receiver<()> {
+        self.changes.follow()
+    }
+
+    /// The clock by which everything here is judged.
+    pub const fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
     }
 
     /// The present configuration.
@@ -220,7 +244,14 @@ impl Exchange {
         let token = self.issuer.mint(generation.issuer(), &grant, at)?;
         decision.granted(&token);
         let life = token.expires_at.since(token.issued_at);
-        Ok(Issued { expires_in: life.seconds(), refresh_in: refresh_in(life), scopes: grant.scopes().clone(), token })
+        Ok(Issued {
+            expires_in: life.seconds(),
+            refresh_in: refresh_in(life),
+            scopes: grant.scopes().clone(),
+            caller: grant.client().id.clone(),
+            not_after: grant.not_after(),
+            token,
+        })
     }
 
     /// Who asks, and that it may be served: verified, not revoked, and not too often.

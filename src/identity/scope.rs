@@ -54,7 +54,8 @@ impl fmt::Debug for Scope {
 pub struct ScopeSet(BTreeSet<Scope>);
 
 impl ScopeSet {
-    const MOST: usize = 100;
+    /// Most scopes of one request.
+    pub const MOST: usize = 100;
 
     /// Reads a `scope` parameter: tokens with single spaces between (TOK-16).
     ///

@@ -55,6 +55,7 @@ impl Policy {
         ask: &Ask,
         trace: &mut PolicyTrace,
     ) -> Result<Grant, Refusal> {
+        check_same(caller, ask)?;
         let covering: Vec<&Arc<Rule>> = self
             .by_source
             .get(&caller.source)
@@ -95,7 +96,7 @@ impl Policy {
             require: granting.iter().map(|rule| rule.require).fold(resource.settings.require, std::cmp::Ord::max),
             client: caller.clone(),
             client_id: client_id(caller, ask, &granting),
-            lifetime: lifetimes.fold(resource.settings.lifetime, std::cmp::Ord::min),
+            lifetime: lifetimes.chain(ask.max_lifetime).fold(resource.settings.lifetime, std::cmp::Ord::min),
             scopes,
             rules: granting.iter().map(|rule| Arc::clone(&rule.name)).collect(),
             behalf: shown.map(|subject| Behalf::of(subject, caller, &granting)),
@@ -253,6 +254,18 @@ fn default_target<'a>(rules: impl Iterator<Item = &'a Arc<Rule>>) -> Result<Arc<
             Malformed::TargetAmbiguous,
             "More than one resource is a default for this caller; name one.",
         )),
+    }
+}
+
+/// A stream belongs to the identity that it began with.
+fn check_same(caller: &WorkloadIdentity, ask: &Ask) -> Result<(), Refusal> {
+    match &ask.same_as {
+        Some(began) if *began != caller.id => {
+            let sentence = "The fresh credential belongs to another identity than the one that began.";
+            Err(Refusal::unaccepted(Unaccepted::ClientIdMismatch, sentence, "")
+                .comparing(quoted(caller.id.as_str()), quoted(began.as_str())))
+        }
+        _ => Ok(()),
     }
 }
 

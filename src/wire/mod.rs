@@ -2,6 +2,7 @@
 //!
 //! No door has rules of its own: each turns its bytes into the same request and renders the same outcome.
 
+pub mod grpc;
 pub mod http;
 pub mod listener;
 pub mod operator;
@@ -9,4 +10,4 @@ mod render;
 mod settings;
 
 pub use render::{Rendered, render, render_about};
-pub use settings::{AdminSettings, ListenSettings, TlsFiles};
+pub use settings::{AdminSettings, GrpcSettings, ListenSettings, TlsFiles};

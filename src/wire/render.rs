@@ -2,19 +2,23 @@
 //!
 //! One exhaustive match: a new reason does not compile until it has its row. Decides nothing else about an answer.
 
+use tonic::Code;
+
 use crate::reason::{About, Denied, Malformed, Misshapen, Reason, Unaccepted, Unavailable, Unverified};
 
-/// How a reason looks in OAuth over HTTP.
+/// How a reason looks in OAuth over HTTP, and over gRPC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rendered {
     /// The value of `error`.
     pub error: &'static str,
     /// The HTTP status, before the rule for `Authorization` headers.
     pub status: u16,
+    /// The status over gRPC.
+    pub grpc: Code,
 }
 
-const fn row(error: &'static str, status: u16) -> Rendered {
-    Rendered { error, status }
+const fn row(error: &'static str, status: u16, grpc: Code) -> Rendered {
+    Rendered { error, status, grpc }
 }
 
 /// The row of a reason, for the token of the request that it is about: what is wrong with a subject token is `invalid_request`
@@ -22,10 +26,10 @@ const fn row(error: &'static str, status: u16) -> Rendered {
 pub const fn render_about(reason: Reason, about: About) -> Rendered {
     match (about, reason) {
         (About::Subject, Reason::Misshapen(_) | Reason::Unverified(_) | Reason::Unaccepted(_)) => {
-            row("invalid_request", 400)
+            row("invalid_request", 400, Code::InvalidArgument)
         }
         (About::Assertion, Reason::Misshapen(_) | Reason::Unverified(_) | Reason::Unaccepted(_)) => {
-            row("invalid_grant", 400)
+            row("invalid_grant", 400, Code::InvalidArgument)
         }
         _ => render(reason),
     }
@@ -35,10 +39,14 @@ pub const fn render_about(reason: Reason, about: About) -> Rendered {
 #[expect(clippy::match_same_arms, reason = "one arm a family reads as the table does")]
 pub const fn render(reason: Reason) -> Rendered {
     match reason {
-        Reason::Malformed(Malformed::MalformedRequest | Malformed::CredentialAmbiguous) => row("invalid_request", 400),
-        Reason::Malformed(Malformed::RequestTooLarge) => row("invalid_request", 413),
-        Reason::Malformed(Malformed::GrantUnsupported) => row("unsupported_grant_type", 400),
-        Reason::Malformed(Malformed::TargetMissing | Malformed::TargetAmbiguous) => row("invalid_target", 400),
+        Reason::Malformed(Malformed::MalformedRequest | Malformed::CredentialAmbiguous) => {
+            row("invalid_request", 400, Code::InvalidArgument)
+        }
+        Reason::Malformed(Malformed::RequestTooLarge) => row("invalid_request", 413, Code::InvalidArgument),
+        Reason::Malformed(Malformed::GrantUnsupported) => row("unsupported_grant_type", 400, Code::InvalidArgument),
+        Reason::Malformed(Malformed::TargetMissing | Malformed::TargetAmbiguous) => {
+            row("invalid_target", 400, Code::InvalidArgument)
+        }
         Reason::Misshapen(
             Misshapen::CredentialMissing | Misshapen::AssertionTypeUnsupported | Misshapen::CredentialMalformed,
         )
@@ -63,14 +71,16 @@ pub const fn render(reason: Reason) -> Rendered {
             | Unaccepted::AlreadyUsed
             | Unaccepted::NotAlive
             | Unaccepted::Revoked,
-        ) => row("invalid_client", 400),
-        Reason::Denied(Denied::NotGranted) => row("unauthorized_client", 400),
-        Reason::Denied(Denied::TargetDenied) => row("invalid_target", 400),
-        Reason::Denied(Denied::ScopeDenied) => row("invalid_scope", 400),
-        Reason::Denied(Denied::BindingRequired | Denied::DelegationDenied) => row("invalid_request", 400),
-        Reason::Denied(Denied::ProofInvalid) => row("invalid_dpop_proof", 400),
-        Reason::Denied(Denied::ProofNonceNeeded) => row("use_dpop_nonce", 400),
-        Reason::Unavailable(Unavailable::RateLimited) => row("temporarily_unavailable", 429),
+        ) => row("invalid_client", 400, Code::Unauthenticated),
+        Reason::Denied(Denied::NotGranted) => row("unauthorized_client", 400, Code::PermissionDenied),
+        Reason::Denied(Denied::TargetDenied) => row("invalid_target", 400, Code::PermissionDenied),
+        Reason::Denied(Denied::ScopeDenied) => row("invalid_scope", 400, Code::PermissionDenied),
+        Reason::Denied(Denied::BindingRequired | Denied::DelegationDenied) => {
+            row("invalid_request", 400, Code::FailedPrecondition)
+        }
+        Reason::Denied(Denied::ProofInvalid) => row("invalid_dpop_proof", 400, Code::Unauthenticated),
+        Reason::Denied(Denied::ProofNonceNeeded) => row("use_dpop_nonce", 400, Code::Unauthenticated),
+        Reason::Unavailable(Unavailable::RateLimited) => row("temporarily_unavailable", 429, Code::ResourceExhausted),
         Reason::Unavailable(
             Unavailable::KeysUnreachable
             | Unavailable::KeysStale
@@ -79,8 +89,8 @@ pub const fn render(reason: Reason) -> Rendered {
             | Unavailable::StoreUnavailable
             | Unavailable::AuditUnavailable
             | Unavailable::Overloaded,
-        ) => row("temporarily_unavailable", 503),
-        Reason::Internal => row("server_error", 500),
+        ) => row("temporarily_unavailable", 503, Code::Unavailable),
+        Reason::Internal => row("server_error", 500, Code::Internal),
     }
 }
 
@@ -93,8 +103,8 @@ mod tests {
         let table: Vec<String> = Reason::ALL
             .into_iter()
             .map(|reason| {
-                let Rendered { error, status } = render(reason);
-                format!("{} {error} {status}", reason.code())
+                let Rendered { error, status, grpc } = render(reason);
+                format!("{} {error} {status} {grpc:?}", reason.code())
             })
             .collect();
         let published = include_str!("render_table.txt");

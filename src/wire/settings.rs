@@ -29,3 +29,10 @@ pub struct AdminSettings {
     /// Address and port; port 0 takes any free one.
     pub address: SocketAddr,
 }
+
+/// The gRPC services beside the token service, which is always there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GrpcSettings {
+    /// Whether clients may ask which services and messages there are.
+    pub reflection: bool,
+}

@@ -2,6 +2,9 @@
 
 use axum::body::Body;
 use axum::http::{Request, header};
+use countersign::lifecycle::{Drain, Readiness};
+use countersign::wire::GrpcSettings;
+use countersign::wire::grpc::Door;
 use countersign::wire::http::public_router;
 use countersign::wire::listener::ConnectionInfo;
 use http_body_util::BodyExt;
@@ -76,7 +79,9 @@ async fn a_form_is_granted_only_for_what_was_signed() {
         ],
         longest: 70 * 1024,
     };
-    let router = public_router(stage.app.exchange());
+    let (settings, readiness, drain) = (GrpcSettings { reflection: false }, Readiness::new(), Drain::new());
+    let door = Door { settings, readiness, drain };
+    let router = public_router(stage.app.exchange(), door);
     let runtime = tokio::runtime::Handle::current();
     let tokens: Vec<String> = genuine.iter().map(|(_, token)| token.clone()).collect();
     let work = move || {

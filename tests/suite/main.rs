@@ -19,6 +19,7 @@ mod evidence;
 mod faults;
 #[path = "../fuzz/mod.rs"]
 mod fuzz;
+mod grpc;
 mod limits;
 mod mtls;
 mod requirements;

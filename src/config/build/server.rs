@@ -18,7 +18,7 @@ use crate::issue::{DEFAULT_ROTATION, LONGEST_ROTATION, SHORTEST_ROTATION, Signin
 use crate::reason::quoted;
 use crate::store::{SMALLEST_JOURNAL, StateSettings};
 use crate::telemetry::TelemetrySettings;
-use crate::wire::{AdminSettings, ListenSettings, TlsFiles};
+use crate::wire::{AdminSettings, GrpcSettings, ListenSettings, TlsFiles};
 
 /// Where workloads come in, unless set.
 const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8484);
@@ -44,6 +44,7 @@ pub(in crate::config) struct Server {
     pub(in crate::config) state: StateSettings,
     pub(in crate::config) audit: AuditSettings,
     pub(in crate::config) limits: LimitSettings,
+    pub(in crate::config) grpc: GrpcSettings,
     pub(in crate::config) telemetry: TelemetrySettings,
     pub(in crate::config) grants: Vec<Grants>,
 }
@@ -89,6 +90,7 @@ pub(in crate::config) fn server(desk: Desk<'_>, main: &Main, top: PlaceId) -> (N
     };
     let audit = audit(desk, main);
     let limits = limits(desk, main);
+    let grpc = grpc(desk, main);
     let telemetry = telemetry(desk, main);
     let grants = grants(desk, main);
     let issuer = issuer.needed(desk.ledger, top, "issuer");
@@ -103,6 +105,7 @@ pub(in crate::config) fn server(desk: Desk<'_>, main: &Main, top: PlaceId) -> (N
             state: StateSettings { directory: state?, decisions: decisions? },
             audit: audit?,
             limits: limits?,
+            grpc: grpc?,
             telemetry: telemetry?,
             grants: grants?,
         })
@@ -128,6 +131,15 @@ fn audit(desk: Desk<'_>, main: &Main) -> Option<AuditSettings> {
     let flag = |field: &Field<bool>, default: bool| field.try_map(desk.ledger, |value| Ok(*value)).or(default);
     let (stdout, required) = (flag(&raw.stdout, true), flag(&raw.required, false));
     Some(AuditSettings { stdout: stdout?, required: required? })
+}
+
+fn grpc(desk: Desk<'_>, main: &Main) -> Option<GrpcSettings> {
+    let reflection = match &main.grpc {
+        Field::Absent => Some(true),
+        Field::Bad => None,
+        Field::Given { value, .. } => value.reflection.try_map(desk.ledger, |value| Ok(*value)).or(true),
+    };
+    Some(GrpcSettings { reflection: reflection? })
 }
 
 fn limits(desk: Desk<'_>, main: &Main) -> Option<LimitSettings> {

@@ -46,6 +46,8 @@ pub(super) struct Main {
     pub(super) limits: Field<Limits>,
     /// The assertion grant of RFC 7523. Default: not served.
     pub(super) assertion_grant: Field<AssertionGrant>,
+    /// The gRPC services.
+    pub(super) grpc: Field<Grpc>,
     /// Where traces and logs go. Default: nowhere.
     pub(super) telemetry: Field<Telemetry>,
     /// Further files with rules and tests: paths relative to this file, `*` in the last part.
@@ -152,6 +154,14 @@ pub(super) struct Limits {
 pub(super) struct AssertionGrant {
     /// Whether it is served. Who needs it is usually better served by `client_credentials` or by token exchange.
     pub(super) enabled: Field<bool>,
+}
+
+/// `grpc`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Grpc {
+    /// Let clients ask which services and messages there are (gRPC server reflection). Default `true`.
+    pub(super) reflection: Field<bool>,
 }
 
 /// `telemetry`.

@@ -299,7 +299,7 @@ fn a_file_that_is_no_tree_is_one_problem() {
     assert_eq!(
         refused("list", "- a\n"),
         [
-            "1:1 : a map with `issuer`, `identity_domain`, `listen`, `admin`, `signing`, `state`, `audit`, `limits`, `assertion_grant`, `telemetry`, `include`, `trust`, `subjects`, `resources`, `rules`, `tests` is needed here, not a list"
+            "1:1 : a map with `issuer`, `identity_domain`, `listen`, `admin`, `signing`, `state`, `audit`, `limits`, `assertion_grant`, `grpc`, `telemetry`, `include`, `trust`, `subjects`, `resources`, `rules`, `tests` is needed here, not a list"
         ]
     );
     let report = load(std::path::Path::new("/nowhere/countersign.yaml"), &Environment::default()).unwrap_err();

@@ -16,7 +16,7 @@ use crate::clock::Lifetime;
 use crate::reason::{Malformed, Refusal, Unavailable};
 
 /// A request has at most this many bytes (LIM-01): a token of 16 KiB and a proof beside it fit four times.
-const LONGEST: usize = 64 * 1024;
+pub(in crate::wire) const LONGEST: usize = 64 * 1024;
 
 /// Bytes of all bodies together that arrive at the same time: 512 of the longest, and then 16,000 ordinary ones.
 const TOTAL: usize = 64 * 1024 * 1024;
@@ -32,7 +32,7 @@ const SOON: Lifetime = Lifetime::from_seconds(1);
 
 /// The room that the bodies of all requests share. Clones share it too.
 #[derive(Clone, Debug)]
-pub(super) struct Bodies(Arc<Shared>);
+pub(in crate::wire) struct Bodies(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
@@ -42,7 +42,7 @@ struct Shared {
 
 /// Why a body was not read.
 #[derive(Debug)]
-pub(super) enum Unread {
+pub(in crate::wire) enum Unread {
     Refused(Refusal),
     /// The body ended in the middle.
     CutShort,
@@ -56,7 +56,7 @@ impl From<Refusal> for Unread {
 
 impl Bodies {
     /// What the product runs with: 64 MiB.
-    pub(super) fn standard() -> Self {
+    pub(in crate::wire) fn standard() -> Self {
         Self::within(TOTAL)
     }
 
@@ -64,13 +64,18 @@ impl Bodies {
         Self(Arc::new(Shared { taken: AtomicUsize::new(0), total }))
     }
 
+    /// What holds nothing yet.
+    pub(in crate::wire) fn nothing(&self) -> Held {
+        Held { bytes: Vec::new(), room: Room { shared: Arc::clone(&self.0), size: 0 } }
+    }
+
     /// Reads a body to its end.
     ///
     /// # Errors
     /// `request_too_large` over 64 KiB, `overloaded` when there is no room, and `CutShort` when it did not arrive whole.
-    pub(super) async fn read(&self, body: Body) -> Result<Held, Unread> {
+    pub(in crate::wire) async fn read(&self, body: Body) -> Result<Held, Unread> {
         let mut body = Limited::new(body, LONGEST);
-        let mut held = Held { bytes: Vec::new(), room: Room { shared: Arc::clone(&self.0), size: 0 } };
+        let mut held = self.nothing();
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|error| match error.downcast_ref::<LengthLimitError>() {
                 Some(_) => Refusal::malformed(Malformed::RequestTooLarge, "A request has at most 64 KiB.").into(),
@@ -86,19 +91,19 @@ impl Bodies {
 
 /// The bytes of one body, counted until they are dropped.
 #[derive(Debug)]
-pub(super) struct Held {
+pub(in crate::wire) struct Held {
     // Before the room: the bytes are gone when it is given back.
     bytes: Vec<u8>,
     room: Room,
 }
 
 impl Held {
-    pub(super) fn bytes(&self) -> &[u8] {
+    pub(in crate::wire) fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
     /// Copies a chunk. Kept as it came it could be one byte of a whole network buffer, and what is held would not be what is counted.
-    fn add(&mut self, chunk: &[u8]) -> Result<(), Refusal> {
+    pub(in crate::wire) fn add(&mut self, chunk: &[u8]) -> Result<(), Refusal> {
         let needed = self.bytes.len().saturating_add(chunk.len());
         if needed > self.room.size {
             self.room.grow(needed.next_power_of_two().max(LEAST))?;

@@ -4,7 +4,7 @@
 
 mod admin;
 mod answer;
-mod body;
+pub(in crate::wire) mod body;
 mod form;
 mod jwks;
 mod metadata;
@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::FromRef;
-use axum::http::{Method, StatusCode, Uri};
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::Response;
 use axum::routing::{MethodRouter, get, post};
 
@@ -23,6 +23,7 @@ pub use admin::{AdminState, admin_router};
 
 use self::body::Bodies;
 use crate::exchange::Exchange;
+use crate::wire::grpc;
 
 /// What the public endpoints share.
 #[derive(Clone)]
@@ -43,11 +44,13 @@ impl FromRef<Public> for Bodies {
     }
 }
 
-/// The public endpoints of one issuer. The issuer's path, if it has one, comes before each of them.
+/// The public endpoints of one issuer, over HTTP and over gRPC. The issuer's path, if it has one, comes before each of them,
+/// and not before the methods of gRPC services, whose paths clients cannot choose.
 /// Called once for a process: what is made here has the room for the bodies of all requests.
-pub fn public_router(exchange: &Arc<Exchange>) -> Router {
+pub fn public_router(exchange: &Arc<Exchange>, door: grpc::Door) -> Router {
     let generation = exchange.generation();
     let base = generation.issuer().path();
+    let bodies = Bodies::standard();
     let only = |methods: MethodRouter<Public>| methods.fallback(method_not_allowed);
     Router::new()
         .route(&format!("{base}/token"), only(post(token::token)))
@@ -55,12 +58,16 @@ pub fn public_router(exchange: &Arc<Exchange>) -> Router {
         .route(&format!("{base}/jwks"), only(get(jwks::jwks)))
         .route(&format!("/.well-known/oauth-authorization-server{base}"), only(get(metadata::metadata)))
         .route(&format!("{base}/.well-known/openid-configuration"), only(get(metadata::metadata)))
+        .with_state(Public { exchange: Arc::clone(exchange), bodies: bodies.clone() })
+        .merge(grpc::router(exchange, bodies, door))
         .fallback(not_found)
-        .with_state(Public { exchange: Arc::clone(exchange), bodies: Bodies::standard() })
 }
 
-async fn not_found(uri: Uri) -> Response {
+async fn not_found(uri: Uri, headers: HeaderMap) -> Response {
     tracing::debug!(path = uri.path(), "no such path");
+    if grpc::is_grpc(&headers) {
+        return grpc::no_such_method();
+    }
     answer::plain_error(StatusCode::NOT_FOUND, "There is nothing at this path.")
 }
 

@@ -200,6 +200,8 @@ fn ask(form: &Form) -> Result<Ask, Refusal> {
         audience: short("audience", form.target("audience")?)?,
         scopes,
         client_id: short("client_id", form.value("client_id"))?,
+        max_lifetime: None,
+        same_as: None,
     })
 }
 

@@ -21,7 +21,13 @@ async fn neighbours_of_refusals_are_granted() {
     let ground = Ground::new().await;
     let mut wrong = Vec::new();
     for (name, make) in NEIGHBOURS {
-        let answer = make(&ground).send(&ground.client, ground.issuer()).await;
+        let request = make(&ground);
+        if let Ok(call) = request.to_grpc()
+            && let Err(status) = ground.grpc.exchange(&call).await
+        {
+            wrong.push(format!("{name}: over gRPC: {status}"));
+        }
+        let answer = request.send(&ground.client, ground.issuer()).await;
         if answer.status != 200 {
             let reason = ground.stage.reason(&answer).await;
             wrong.push(format!("{name}: {reason}: {}", answer.text));

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::keyring::{es256, keyring, partner, rsa};
 use super::request::Request;
+use crate::grpc::Client;
 use crate::stage::{
     API, JWT_BEARER, JWT_SPIFFE, ORDERS, Stage, ci_source, client, cluster_source, login_subjects, server_config,
     spiffe_source,
@@ -27,6 +28,7 @@ pub const PARTNER: &str = "spiffe://partner.example/ns/shop/sa/api";
 pub struct Ground {
     pub stage: Stage,
     pub client: reqwest::Client,
+    pub grpc: Client,
     trap: TcpListener,
     /// Our own access token, `at+jwt`.
     pub ours: String,
@@ -49,7 +51,8 @@ impl Ground {
         ];
         let ours_as_jwt = token(&stage.token(&search).await);
         assert!(!ours.is_empty() && !ours_as_jwt.is_empty());
-        Self { stage, client: client(), trap, ours, ours_as_jwt }
+        let grpc = Client::of(&stage.issuer);
+        Self { stage, client: client(), grpc, trap, ours, ours_as_jwt }
     }
 
     /// A URL that nobody may call.

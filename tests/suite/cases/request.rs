@@ -1,7 +1,10 @@
 //! A request to the token endpoint that can be spoiled in any part.
 
+use countersign::wire::grpc::v1;
+
 use crate::evidence;
-use crate::stage::{Answer, answer, encode};
+use crate::grpc::Call;
+use crate::stage::{Answer, JWT_BEARER, JWT_SPIFFE, answer, encode};
 
 /// What is sent.
 #[derive(Clone)]
@@ -105,6 +108,65 @@ impl Request {
     /// The form as a query.
     pub fn query(&self) -> String {
         String::from_utf8(self.body()).unwrap()
+    }
+
+    /// The same request over gRPC, or why there is no such message.
+    pub fn to_grpc(&self) -> Result<Call, &'static str> {
+        if self.method != "POST" || self.target != "/token" {
+            return Err("methods, paths and queries are those of HTTP");
+        }
+        if self.raw.is_some() {
+            return Err("the bytes are those of a form");
+        }
+        if self.content_type.as_deref() != Some("application/x-www-form-urlencoded") {
+            return Err("the content type is that of a form");
+        }
+        if self.headers.iter().any(|(name, _)| *name != "authorization") {
+            return Err("the header has a meaning over HTTP alone");
+        }
+        let mut names: Vec<&str> = self.parameters.iter().map(|(name, _)| name.as_str()).collect();
+        names.sort_unstable();
+        if names.windows(2).any(|pair| pair[0] == pair[1]) {
+            return Err("a field of a message is there once");
+        }
+        let value =
+            |name: &str| self.parameters.iter().find(|(found, _)| found == name).map(|(_, value)| value.clone());
+        if value("grant_type").as_deref() != Some("client_credentials") {
+            return Err("a message has no grant type");
+        }
+        let known =
+            ["grant_type", "client_assertion_type", "client_assertion", "resource", "audience", "scope", "client_id"];
+        if !names.iter().all(|name| known.contains(name)) {
+            return Err("a message has no such field");
+        }
+        let authorization: Option<String> = self.headers.first().map(|(_, value)| value.clone());
+        let credential = match (value("client_assertion_type").as_deref(), value("client_assertion")) {
+            (None, None) if authorization.as_deref().is_some_and(|value| value.starts_with("Bearer ")) => {
+                return Err("as metadata this is a credential");
+            }
+            (None, None) => None,
+            (Some(JWT_SPIFFE), Some(token)) if !token.is_empty() => {
+                Some(v1::exchange_request::Credential::JwtSvid(token))
+            }
+            (Some(JWT_BEARER), Some(token)) if !token.is_empty() => {
+                Some(v1::exchange_request::Credential::FederatedJwt(token))
+            }
+            _ => return Err("the type of a credential is its field"),
+        };
+        let text = |name: &str| value(name).unwrap_or_default();
+        let scopes = match text("scope") {
+            none if none.is_empty() => Vec::new(),
+            scope => scope.split(' ').map(str::to_owned).collect(),
+        };
+        let message = v1::ExchangeRequest {
+            credential,
+            client_id: text("client_id"),
+            resource: text("resource"),
+            audience: text("audience"),
+            scopes,
+            ..v1::ExchangeRequest::default()
+        };
+        Ok(Call { message, authorization })
     }
 
     /// Sends it.

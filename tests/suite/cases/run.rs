@@ -6,6 +6,10 @@ use super::ground::Ground;
 use super::request::Request;
 use countersign::exchange::Explanation;
 
+use countersign::reason::Reason;
+use countersign::wire::render;
+
+use crate::grpc::{Call, Told};
 use crate::stage::Answer;
 
 /// `error` and status of a refusal.
@@ -54,7 +58,15 @@ pub async fn refuse(ground: &Ground, rows: &[Row]) {
         if !names.insert(row.name) {
             wrong.push(format!("{}: the name stands twice", row.name));
         }
-        let answer = (row.make)(ground).send(&ground.client, &ground.stage.issuer).await;
+        let request = (row.make)(ground);
+        let over_grpc = match (request.to_grpc(), http_only(row.name)) {
+            (Ok(call), None) => check_grpc(ground, row.reason, &call).await,
+            (Err(why), Some(listed)) if why == listed => Vec::new(),
+            (Ok(_), Some(_)) => vec!["has a form over gRPC, and is in http_only.txt".to_owned()],
+            (Err(why), _) => vec![format!("http_only.txt lacks: {}: {why}", row.name)],
+        };
+        wrong.extend(over_grpc.into_iter().map(|fault| format!("{}: over gRPC: {fault}", row.name)));
+        let answer = request.send(&ground.client, &ground.stage.issuer).await;
         let mut faults = check(ground, row.reason, row.wire, &answer).await;
         if answer.status != 200 && !references.insert(answer.body["error_ref"].to_string()) {
             faults.push("the reference was given before".to_owned());
@@ -64,6 +76,59 @@ pub async fn refuse(ground: &Ground, rows: &[Row]) {
     ground.good_ones_are_granted("after").await;
     assert!(ground.nobody_was_called(), "something that a request named was dialled");
     assert!(wrong.is_empty(), "{} of {} rows:\n{}", wrong.len(), rows.len(), wrong.join("\n"));
+}
+
+/// Why a row has no form over gRPC.
+fn http_only(name: &str) -> Option<&'static str> {
+    HTTP_ONLY.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+}
+
+const HTTP_ONLY: &str = include_str!("http_only.txt");
+
+/// Both ways have at least 280 cases together, and the list names rows that are there.
+#[test]
+fn the_list_of_what_has_no_form_over_grpc_is_right() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/suite/cases");
+    let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let sources: String = files
+        .filter(|path| path.extension().is_some_and(|end| end == "rs"))
+        .map(|path| std::fs::read_to_string(path).unwrap())
+        .collect();
+    for line in HTTP_ONLY.lines() {
+        let stands = HTTP_ONLY.lines().filter(|other| other == &line).count();
+        let (name, _) = line.rsplit_once(": ").unwrap();
+        assert!(stands == 1 && sources.contains(&format!("{name:?}")), "{line}");
+    }
+    let rows = sources.matches("\n    row(").count();
+    let cases = 2 * rows - HTTP_ONLY.lines().count();
+    assert!(cases >= 280, "{rows} rows, {cases} cases");
+}
+
+/// What is wrong with a refusal over gRPC: GRP-01, GRP-02, GRP-03.
+async fn check_grpc(ground: &Ground, reason: &str, call: &Call) -> Vec<String> {
+    let status = match ground.grpc.exchange(call).await {
+        Ok(_) => return vec![format!("granted instead of {reason}")],
+        Err(status) => status,
+    };
+    let Some(told) = Told::of(&status) else { return vec![format!("no details: {status:?}")] };
+    let wanted = render(Reason::from_code(reason).unwrap()).grpc;
+    let mut faults = Vec::new();
+    if (status.code(), told.reason.as_str()) != (wanted, &*reason.to_uppercase()) || told.domain != "countersign" {
+        faults.push(format!("{:?} {} of {} instead of {wanted:?}", status.code(), told.reason, told.domain));
+    }
+    if !is_reference(&told.reference) {
+        faults.push(format!("reference {:?}", told.reference));
+        return faults;
+    }
+    let record = ground.stage.record(&told.reference).await;
+    if (&record["reason"], &record["outcome"], &record["transport"]) != (&reason.into(), &"deny".into(), &"grpc".into())
+    {
+        faults.push(format!("the record says {record}"));
+    }
+    if UNVERIFIED.contains(&reason) && status.message() != format!("{GENERIC} ref {}", told.reference) {
+        faults.push("the caller hears more than the one sentence".to_owned());
+    }
+    faults
 }
 
 /// What was answered, without a token that should not have been given.

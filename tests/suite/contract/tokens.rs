@@ -46,7 +46,7 @@ async fn exchange_once(exchange: &Exchange, svid: &str) -> String {
         actor: None,
         proof: None,
         peer: None,
-        ask: Ask { resource: None, audience: Some("orders".to_owned()), scopes: None, client_id: None },
+        ask: Ask { audience: Some("orders".to_owned()), ..Ask::default() },
     };
     let mut decision = exchange.open(Transport::Http, IpAddr::V4(Ipv4Addr::LOCALHOST));
     exchange.run(request, &mut decision).await.unwrap().token.id

@@ -1,0 +1,8 @@
+//! The product through its gRPC door, by a stock client.
+
+mod call;
+mod memory;
+mod unary;
+mod watch;
+
+pub use call::{Call, Client, Told};

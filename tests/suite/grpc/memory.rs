@@ -1,0 +1,1 @@
+//! What open streams cost.
