@@ -8,7 +8,7 @@ use super::{ExchangeRequest, Generation, Grants, revocation};
 use crate::credential::{CompactJws, ShownSubject};
 use crate::identity::WorkloadIdentity;
 use crate::jose::KeySet;
-use crate::reason::{About, Denied, Malformed, Refusal, Unaccepted};
+use crate::reason::{About, Denied, Malformed, Refusal};
 use crate::store::Snapshot;
 use crate::verify::{Evidence, OwnToken, Subject, SubjectToken, Verifier};
 
@@ -75,10 +75,7 @@ impl Judge<'_> {
 
     fn of_own_token(&self, jws: &CompactJws, evidence: &mut Evidence) -> Result<SubjectToken, Refusal> {
         let token = OwnToken::verify(jws, self.keys, self.verifier.issuer, self.verifier.at, evidence)?;
-        if let Some(kind) = revocation::of_token(self.revoked, &token, self.verifier.at) {
-            let note = format!("token {} is revoked, by a revocation of the {}", token.id, kind.as_str());
-            return Err(Refusal::unaccepted(Unaccepted::Revoked, "The subject's token has been revoked.", note));
-        }
+        revocation::check_token(self.revoked, &token, self.verifier.at)?;
         let subject = Subject {
             who: token.subject,
             acted_by: token.acted_by,
