@@ -15,6 +15,7 @@ use crate::config::{self, Configuration};
 use crate::entropy::SystemEntropy;
 use crate::identity::TrustDomain;
 use crate::trust::{KubernetesKeys, SourceKind, SourceSettings, SourceStatus, SpiffeKeys, Trust};
+use crate::wire::TlsSettings;
 
 /// How long sources are waited for: one whole attempt.
 const PATIENCE: Duration = Duration::from_secs(12);
@@ -116,7 +117,7 @@ fn own_files(configuration: &Configuration) -> Vec<Finding> {
         Ok(_) => Finding::well(what, path.display().to_string()),
         Err(error) => Finding::ill(what, format!("{}: {error}", path.display()), None),
     };
-    if let Some(tls) = &configuration.listen.tls {
+    if let Some(TlsSettings::Files(tls)) = &configuration.listen.tls {
         findings.push(readable("certificate", &tls.certificate));
         findings.push(readable("private key", &tls.key));
     }

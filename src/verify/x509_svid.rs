@@ -90,6 +90,7 @@ fn subject(leaf: &Leaf) -> Result<SpiffeId, Refusal> {
 struct Path<'a> {
     leaf: &'a [u8],
     intermediates: &'a [Vec<u8>],
+    /// The time for which certificates of the chain must be valid. Authorities must be so now.
     at: Timestamp,
 }
 
@@ -115,7 +116,7 @@ fn vouched_by<'a>(
             }
         };
         tried += authorities.all().len();
-        match prove(path, &authorities) {
+        match prove(path, &authorities, at) {
             Ok(authority) => return Ok((source, authority)),
             Err(why) => fault = Some(why),
         }
@@ -135,8 +136,8 @@ fn vouched_by<'a>(
 
 /// RFC 5280 §6 by webpki: signatures, validity, name and basic constraints, usages of the whole chain. The fingerprint of the
 /// authority at its end.
-fn prove(path: &Path<'_>, authorities: &Authorities) -> Result<String, webpki::Error> {
-    let now: Vec<_> = authorities.all().iter().filter(|authority| authority.is_valid_at(path.at)).collect();
+fn prove(path: &Path<'_>, authorities: &Authorities, at: Timestamp) -> Result<String, webpki::Error> {
+    let now: Vec<_> = authorities.all().iter().filter(|authority| authority.is_valid_at(at)).collect();
     let anchors: Vec<TrustAnchor<'_>> = now.iter().map(|authority| authority.anchor().clone()).collect();
     let leaf = CertificateDer::from(path.leaf);
     let leaf = EndEntityCert::try_from(&leaf)?;

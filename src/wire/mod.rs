@@ -9,4 +9,4 @@ mod render;
 mod settings;
 
 pub use render::{Rendered, render, render_about};
-pub use settings::{AdminSettings, ListenSettings, TlsFiles};
+pub use settings::{AdminSettings, ListenSettings, TlsFiles, TlsSettings};

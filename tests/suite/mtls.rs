@@ -6,3 +6,4 @@ mod connections;
 mod ground;
 mod leaves;
 mod requests;
+mod served;

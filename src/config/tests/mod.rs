@@ -3,6 +3,7 @@
 mod faults;
 mod forms;
 mod includes;
+mod listen;
 mod published;
 mod reader;
 
