@@ -144,6 +144,11 @@ fn of_source(settings: &SourceSettings, status: &SourceStatus, configuration: &C
         }
         None => findings.push(Finding::well(name, format!("{} key(s) by {}", status.keys, origin(settings)))),
     }
+    if let (Some(why), true) = (&status.authorities_error, status.last_error.is_none()) {
+        findings.push(Finding::ill(name, format!("X.509 authorities: {why}"), None));
+    } else if status.authorities > 0 {
+        findings.push(Finding::well(name, format!("{} X.509 authorities", status.authorities)));
+    }
     if status.skipped > 0 {
         findings.push(Finding::well(name, format!("{} key(s) of an unknown kind are passed over", status.skipped)));
     }

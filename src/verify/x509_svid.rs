@@ -12,7 +12,7 @@ use webpki::{ALL_VERIFICATION_ALGS, EndEntityCert, KeyUsage};
 
 use super::certificate::{Leaf, x5t_s256};
 use super::{Evidence, VerifiedIdentity, Verifier, find_key, jwt_svid, validity};
-use crate::clock::{Lifetime, Timestamp};
+use crate::clock::Timestamp;
 use crate::credential::PeerChain;
 use crate::identity::{Assurance, Confirmation, CredentialFacts, CredentialKind, SpiffeId, WorkloadIdentity};
 use crate::reason::{Misshapen, Refusal, Unverified, quoted};
@@ -97,7 +97,7 @@ struct Path<'a> {
 /// The moment within the leaf's own time that is nearest to now: a leaf that is over, or not valid yet, is proven genuine first
 /// and refused for its time then, in words that only its owner hears.
 fn within(leaf: &Leaf, at: Timestamp) -> Timestamp {
-    at.max(leaf.not_before).min(leaf.ends_at.minus(Lifetime::from_seconds(1)))
+    at.max(leaf.not_before).min(leaf.ends_at)
 }
 
 /// The first source, in the order of the configuration, whose authorities vouch for the leaf, and the authority.

@@ -1,6 +1,7 @@
 //! Mutual TLS: X.509-SVIDs as client authentication, judged anew for every request of a connection (standards parts 15 and 24).
 
 mod authorities;
+mod bound;
 mod client;
 mod connections;
 mod ground;
