@@ -99,10 +99,6 @@ fn keys_of_later_releases_are_unknown() {
         (kubernetes("keys: { push: {} }"), "trust[0].kubernetes.keys.push"),
         (kubernetes("keys: { file: x }, liveness: { token_review: {} }"), "trust[0].kubernetes.liveness"),
         (
-            top("listen: { tls: { spiffe: prod } }").replace("listen: { tls: { certificate: a, key: b } }\n", ""),
-            "listen.tls.spiffe",
-        ),
-        (
             top("").replace("scopes: [read] }]\nrules", "scopes: [read], require: bound }]\nrules"),
             "resources[0].require",
         ),
