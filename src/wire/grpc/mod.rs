@@ -10,6 +10,7 @@ mod exchange;
 mod health;
 mod later;
 mod messages;
+mod revoke;
 mod status;
 mod timeout;
 mod watch;
@@ -90,7 +91,7 @@ pub(super) fn router(exchange: &Arc<Exchange>, bodies: Bodies, door: Door) -> Ro
         .route("/countersign.v1.TokenService/Exchange", only(post(exchange::exchange)))
         .route("/countersign.v1.TokenService/Watch", only(post(watch::watch)))
         .route("/countersign.v1.TokenService/Introspect", only(post(later::introspect)))
-        .route("/countersign.v1.TokenService/Revoke", only(post(later::revoke)))
+        .route("/countersign.v1.TokenService/Revoke", only(post(revoke::revoke)))
         .with_state(Core { exchange: Arc::clone(exchange), bodies, drain: drain.clone() });
     let mut routes = Routes::new(health::service(readiness, drain));
     if settings.reflection {
