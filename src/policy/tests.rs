@@ -275,6 +275,7 @@ fn targets_are_compared_exactly_ri_05_and_scopes_are_never_dropped_tok_17() {
             audience: audience.map(str::to_owned),
             scopes: scopes.map(|text| ScopeSet::parse(text).unwrap()),
             client_id: None,
+            ..Ask::default()
         };
         decide(&policy, A, &ask).map(|grant| grant.scopes().to_string())
     };
