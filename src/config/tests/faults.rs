@@ -83,7 +83,6 @@ fn keys_of_later_releases_are_unknown() {
     let top = |line: &str| format!("{}{line}\n", with_source(&format!("name: a\n{spiffe}")));
     for (text, key) in [
         (top("assertion_grant: { enabled: false }"), "assertion_grant"),
-        (top("grpc: { reflection: true }"), "grpc"),
         (top("telemetry: { zipkin: https://x }"), "telemetry.zipkin"),
         (top("subjects: []"), "subjects"),
         (top("state: { postgres: x }"), "state.postgres"),
