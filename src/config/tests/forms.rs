@@ -154,6 +154,10 @@ fn the_server_has_defaults() {
         signing("{ files: /etc/countersign/keys }"),
         SigningSettings::Files { path: "/etc/countersign/keys".into() }
     );
+    let reflection =
+        |written: &str| load_text("grpc", &format!("{text}grpc: {written}\n")).unwrap().configuration.grpc.reflection;
+    assert!(configuration.grpc.reflection && reflection("{}") && !reflection("{ reflection: false }"));
+    assert!(load_text("grpc", &format!("{text}grpc: {{ reflection: none }}\n")).is_err());
     assert!(configuration.rules[0].from.everyone);
     assert_eq!((configuration.limits.per_identity, configuration.limits.in_flight), (None, 512));
     let limited = load_text("limits", &format!("{text}limits: {{ per_identity: 90/m, in_flight: 8 }}\n")).unwrap();

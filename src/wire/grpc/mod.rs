@@ -19,7 +19,6 @@ mod watch;
 pub mod v1 {
     #![expect(
         missing_docs,
-        clippy::allow_attributes,
         clippy::allow_attributes_without_reason,
         reason = "generated code, documented in its proto file"
     )]
