@@ -2,6 +2,7 @@
 
 mod call;
 mod memory;
+mod owned;
 mod unary;
 mod watch;
 

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
+use axum::http::{HeaderMap, HeaderValue};
 use axum::response::Response;
 use prost_types::{Duration, Timestamp};
 use tonic::Status;
@@ -18,7 +18,7 @@ use super::messages::Messages;
 use super::v1::exchange_request::Credential;
 use super::{no_such_method, status, timeout, v1};
 use crate::clock::Lifetime;
-use crate::credential::{CompactJws, Proof, Shown, ShownSubject};
+use crate::credential::{ACCESS_TOKEN_TYPE, CompactJws, PeerChain, Proof, Shown, ShownSubject};
 use crate::exchange::{Decision, Exchange, ExchangeRequest, Grants, Issued, Transport};
 use crate::identity::{Scope, ScopeSet};
 use crate::policy::Ask;
@@ -43,7 +43,7 @@ pub(super) async fn exchange(
             Err(unread) => return Err(refuse_unread(unread, &exchange, &mut decision).await),
         };
         // Boxed: its state is large, and a message that never arrives whole would hold memory for all of it.
-        Box::pin(token(&message, &headers, &exchange, &mut decision)).await
+        Box::pin(token(&message, &Beside::of(&headers, &connection), &exchange, &mut decision)).await
     };
     match tokio::time::timeout(timeout::of_call(&headers), call).await {
         Ok(Ok(issued)) => answered(&response(&issued)),
@@ -52,21 +52,43 @@ pub(super) async fn exchange(
     }
 }
 
+/// What a call shows beside its message: the metadata that may hold the credential, and the certificates of its connection.
+#[derive(Debug)]
+pub(super) struct Beside {
+    pub(super) authorization: Vec<HeaderValue>,
+    pub(super) certificates: Option<Arc<PeerChain>>,
+}
+
+impl Beside {
+    pub(super) fn of(headers: &HeaderMap, connection: &ConnectionInfo) -> Self {
+        let authorization = headers.get_all(AUTHORIZATION).iter().cloned().collect();
+        Self { authorization, certificates: connection.certificates.clone() }
+    }
+}
+
 /// One exchange, to its end.
 async fn token(
     message: &v1::ExchangeRequest,
-    headers: &HeaderMap,
+    beside: &Beside,
     exchange: &Exchange,
     decision: &mut Decision,
 ) -> Result<Issued, Status> {
-    let outcome = match request(message, headers) {
+    let outcome = match request(message, beside) {
         Ok(request) => {
-            decision.of_grant(Grants::ClientCredentials);
+            decision.of_grant(grant(&request));
             exchange.run(request, decision).await
         }
         Err(refusal) => Err(exchange.refuse(refusal, decision).await),
     };
     outcome.map_err(|refusal| status::refused(&refusal, decision.reference()))
+}
+
+/// The grant that a message amounts to: one with a subject is a token exchange.
+pub(super) const fn grant(request: &ExchangeRequest) -> Grants {
+    match request.subject {
+        None => Grants::ClientCredentials,
+        Some(_) => Grants::TokenExchange,
+    }
 }
 
 /// What could not be read. Whose sender is gone has a record that says so, and is not refused.
@@ -84,33 +106,36 @@ pub(super) async fn refuse_unread(unread: Unread, exchange: &Exchange, decision:
 ///
 /// # Errors
 /// What its shape shows.
-pub(super) fn request(message: &v1::ExchangeRequest, headers: &HeaderMap) -> Result<ExchangeRequest, Refusal> {
-    let client = credential(message.credential.as_ref(), headers)?;
+pub(super) fn request(message: &v1::ExchangeRequest, beside: &Beside) -> Result<ExchangeRequest, Refusal> {
+    let client = credential(message.credential.as_ref(), beside)?;
     let subject = message.subject.as_ref().map(shown_subject).transpose()?;
     let actor = message.actor.as_ref().map(shown_subject).transpose()?;
     let proof = match message.dpop_proof.as_str() {
         "" => None,
         text => Some(proof(text)?),
     };
-    Ok(ExchangeRequest { client, subject, actor, proof, peer: None, ask: ask(message)? })
+    Ok(ExchangeRequest { client, subject, actor, proof, peer: beside.certificates.clone(), ask: ask(message)? })
 }
 
 /// The one credential of a request: a field, or a JWT-SVID as bearer in the metadata (JWT-SVID §5.3). The connection's own
 /// counts only where there is neither.
-pub(super) fn credential(field: Option<&Credential>, headers: &HeaderMap) -> Result<Shown, Refusal> {
+pub(super) fn credential(field: Option<&Credential>, beside: &Beside) -> Result<Shown, Refusal> {
     let field = field.map(|field| match field {
         Credential::JwtSvid(text) => (text.as_str(), Shown::JwtSvid as fn(CompactJws) -> Shown),
         Credential::FederatedJwt(text) => (text.as_str(), Shown::Federated as fn(CompactJws) -> Shown),
     });
     let field = field.filter(|(text, _)| !text.is_empty());
-    let mut metadata = headers.get_all(AUTHORIZATION).iter();
+    let mut metadata = beside.authorization.iter();
     let (text, shown) = match (field, metadata.next(), metadata.next()) {
         (Some(field), None, None) => field,
         (None, Some(value), None) => (bearer(value)?, Shown::JwtSvid as fn(CompactJws) -> Shown),
         (None, None, _) => {
+            if let Some(chain) = &beside.certificates {
+                return Ok(Shown::X509Svid(Arc::clone(chain)));
+            }
             return Err(Refusal::misshapen(
                 Misshapen::CredentialMissing,
-                "Send a credential: jwt_svid, federated_jwt, or a JWT-SVID as authorization: Bearer.",
+                "Send a credential: jwt_svid, federated_jwt, a JWT-SVID as authorization: Bearer, or the connection's X.509-SVID.",
                 "no credential; the caller may believe that it needs none",
             ));
         }
@@ -127,7 +152,7 @@ pub(super) fn credential(field: Option<&Credential>, headers: &HeaderMap) -> Res
     Ok(shown(jws))
 }
 
-fn bearer(value: &axum::http::HeaderValue) -> Result<&str, Refusal> {
+fn bearer(value: &HeaderValue) -> Result<&str, Refusal> {
     let parts = value.to_str().ok().and_then(|text| text.split_once(' '));
     match parts {
         Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Ok(token),
@@ -196,7 +221,7 @@ pub(super) fn response(issued: &Issued) -> v1::ExchangeResponse {
         expires_in: seconds(issued.expires_in),
         refresh_in: seconds(issued.refresh_in),
         scopes: issued.scopes.iter().map(ToString::to_string).collect(),
-        issued_token_type: "urn:ietf:params:oauth:token-type:access_token".to_owned(),
+        issued_token_type: ACCESS_TOKEN_TYPE.to_owned(),
     }
 }
 

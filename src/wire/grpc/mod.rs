@@ -8,7 +8,7 @@
 mod answer;
 mod exchange;
 mod health;
-mod later;
+mod introspect;
 mod messages;
 mod revoke;
 mod status;
@@ -89,7 +89,7 @@ pub(super) fn router(exchange: &Arc<Exchange>, bodies: Bodies, door: Door) -> Ro
     let service = Router::new()
         .route("/countersign.v1.TokenService/Exchange", only(post(exchange::exchange)))
         .route("/countersign.v1.TokenService/Watch", only(post(watch::watch)))
-        .route("/countersign.v1.TokenService/Introspect", only(post(later::introspect)))
+        .route("/countersign.v1.TokenService/Introspect", only(post(introspect::introspect)))
         .route("/countersign.v1.TokenService/Revoke", only(post(revoke::revoke)))
         .with_state(Core { exchange: Arc::clone(exchange), bodies, drain: drain.clone() });
     let mut routes = Routes::new(health::service(readiness, drain));

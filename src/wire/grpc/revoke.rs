@@ -12,7 +12,7 @@ use axum::response::Response;
 use tonic::Status;
 
 use super::answer::{answered, failed};
-use super::exchange::{credential, malformed, refuse_unread};
+use super::exchange::{Beside, credential, malformed, refuse_unread};
 use super::messages::Messages;
 use super::v1::{exchange_request, revoke_request};
 use super::{no_such_method, status, timeout, v1};
@@ -39,7 +39,7 @@ pub(super) async fn revoke(
             Ok(message) => message,
             Err(unread) => return Err(refuse_unread(unread, &exchange, &mut decision).await),
         };
-        Box::pin(revoked(&message, &headers, &exchange, &mut decision)).await
+        Box::pin(revoked(&message, &Beside::of(&headers, &connection), &exchange, &mut decision)).await
     };
     match tokio::time::timeout(timeout::of_call(&headers), call).await {
         Ok(Ok(())) => answered(&v1::RevokeResponse {}),
@@ -50,23 +50,23 @@ pub(super) async fn revoke(
 
 async fn revoked(
     message: &v1::RevokeRequest,
-    headers: &HeaderMap,
+    beside: &Beside,
     exchange: &Exchange,
     decision: &mut Decision,
 ) -> Result<(), Status> {
-    let outcome = match request(message, headers) {
+    let outcome = match request(message, beside) {
         Ok(request) => exchange.revoke(request, decision).await,
         Err(refusal) => Err(exchange.refuse(refusal, decision).await),
     };
     outcome.map_err(|refusal| status::refused(&refusal, decision.reference()))
 }
 
-fn request(message: &v1::RevokeRequest, headers: &HeaderMap) -> Result<RevokeRequest, Refusal> {
+fn request(message: &v1::RevokeRequest, beside: &Beside) -> Result<RevokeRequest, Refusal> {
     let field = message.credential.as_ref().map(|shown| match shown {
         revoke_request::Credential::JwtSvid(text) => exchange_request::Credential::JwtSvid(text.clone()),
         revoke_request::Credential::FederatedJwt(text) => exchange_request::Credential::FederatedJwt(text.clone()),
     });
-    let client = credential(field.as_ref(), headers)?;
+    let client = credential(field.as_ref(), beside)?;
     if message.token.is_empty() {
         return Err(malformed("The field token is missing."));
     }

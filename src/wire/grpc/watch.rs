@@ -11,7 +11,6 @@ use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::HeaderMap;
-use axum::http::header::AUTHORIZATION;
 use axum::response::Response;
 use futures_util::stream;
 use tokio::sync::watch::Receiver;
@@ -19,14 +18,14 @@ use tokio::time::{Sleep, sleep};
 use tonic::Status;
 
 use super::answer::{data, streamed, trailers};
-use super::exchange::{malformed, refuse_unread, request, response};
+use super::exchange::{Beside, grant, malformed, refuse_unread, request, response};
 use super::messages::Messages;
 use super::v1::watch_request::Message as Sent;
 use super::v1::watch_response::Message as Told;
 use super::v1::{exchange_request, fresh_credential};
 use super::{Core, no_such_method, status, timeout, v1};
 use crate::clock::{Lifetime, Timestamp};
-use crate::exchange::{Course, Decision, Exchange, Grants, Transport};
+use crate::exchange::{Course, Decision, Exchange, Transport};
 use crate::identity::SpiffeId;
 use crate::lifecycle::Drain;
 use crate::reason::{Reason, Refusal};
@@ -55,7 +54,7 @@ pub(super) async fn watch(
         messages: Some(Messages::new(body, core.bodies)),
         exchange: core.exchange,
         drain: core.drain,
-        authorization: headers.get_all(AUTHORIZATION).iter().cloned().map(|value| (AUTHORIZATION, value)).collect(),
+        beside: Beside::of(&headers, &connection),
         first: Some(Box::pin(sleep(timeout::LONGEST))),
         deadline: timeout::asked(&headers).map(|asked| Box::pin(sleep(asked))),
         asks: None,
@@ -84,8 +83,8 @@ struct Watch {
     /// The caller's own `grpc-timeout`.
     deadline: Option<Pin<Box<Sleep>>>,
     changes: Receiver<()>,
-    /// The metadata that may hold the credential.
-    authorization: HeaderMap,
+    /// What may hold the credential, or be it, beside the messages.
+    beside: Beside,
     /// What was asked for, with the newest credential.
     asks: Option<v1::ExchangeRequest>,
     given: Option<Given>,
@@ -175,7 +174,7 @@ impl Watch {
                         exchange_request::Credential::FederatedJwt(text)
                     }
                 });
-                self.authorization.clear();
+                self.beside.authorization.clear();
                 Ok(true)
             }
             // Nothing more will be sent; the stream goes on with what it has.
@@ -204,12 +203,12 @@ impl Watch {
         self.changes.mark_unchanged();
         let mut decision = self.decision();
         let asked = match &self.asks {
-            Some(asks) => request(asks, &self.authorization),
+            Some(asks) => request(asks, &self.beside),
             None => Err(malformed("There is nothing to exchange.")),
         };
         let outcome = match asked {
             Ok(mut asked) => {
-                decision.of_grant(Grants::ClientCredentials);
+                decision.of_grant(grant(&asked));
                 asked.ask.same_as = self.given.as_ref().map(|given| given.caller.clone());
                 self.exchange.run(asked, &mut decision).await
             }

@@ -131,13 +131,32 @@ impl Request {
         }
         let value =
             |name: &str| self.parameters.iter().find(|(found, _)| found == name).map(|(_, value)| value.clone());
-        if value("grant_type").as_deref() != Some("client_credentials") {
-            return Err("a message has no grant type");
-        }
+        let exchanged = match value("grant_type").as_deref() {
+            Some("client_credentials") => false,
+            Some("urn:ietf:params:oauth:grant-type:token-exchange") => true,
+            _ => return Err("a message has no grant type"),
+        };
         let known =
             ["grant_type", "client_assertion_type", "client_assertion", "resource", "audience", "scope", "client_id"];
-        if !names.iter().all(|name| known.contains(name)) {
+        let of_exchange = ["subject_token", "subject_token_type", "actor_token", "actor_token_type"];
+        if !names.iter().all(|name| known.contains(name) || (exchanged && of_exchange.contains(name))) {
             return Err("a message has no such field");
+        }
+        let token = |name: &str| match (value(name), value(&format!("{name}_type"))) {
+            (None, None) => Ok(None),
+            (Some(token), Some(kind)) => {
+                let kind = match kind.as_str() {
+                    "urn:ietf:params:oauth:token-type:access_token" => v1::TokenType::AccessToken,
+                    "urn:ietf:params:oauth:token-type:jwt" => v1::TokenType::Jwt,
+                    _ => return Err("types of tokens are those of an enum"),
+                };
+                Ok(Some(v1::Token { token, r#type: kind.into() }))
+            }
+            _ => Err("a token and its type are one field"),
+        };
+        let (subject, actor) = (token("subject_token")?, token("actor_token")?);
+        if exchanged && subject.is_none() {
+            return Err("without a subject a message is no exchange");
         }
         let authorization: Option<String> = self.headers.first().map(|(_, value)| value.clone());
         let credential = match (value("client_assertion_type").as_deref(), value("client_assertion")) {
@@ -160,6 +179,8 @@ impl Request {
         };
         let message = v1::ExchangeRequest {
             credential,
+            subject,
+            actor,
             client_id: text("client_id"),
             resource: text("resource"),
             audience: text("audience"),
