@@ -2,6 +2,7 @@
 //!
 //! Builds every part once, hands it to the parts that need it, and ends them in order. Decides nothing.
 
+mod own_svid;
 mod store;
 mod telemetry;
 mod watch;
@@ -154,7 +155,8 @@ impl App {
         let exchange =
             Exchange::new(generation, issuer, Arc::clone(&clock), references, recorder.clone(), metrics, store.clone());
         let exchange = Arc::new(exchange.with_spans(spans));
-        let public = Listener::bind(&configuration.listen).await.context("listen")?;
+        let svids = own_svid::follow(&configuration, &clock, &entropy, &background, &readiness)?;
+        let public = Listener::bind(&configuration.listen, svids).await.context("listen")?;
         let admin = Listener::bind_admin(&configuration.admin).await.context("admin")?;
         let (state, grpc) = (configuration.state.directory.clone(), configuration.grpc);
         let app = Arc::new(Self {

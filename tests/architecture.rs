@@ -33,9 +33,11 @@ const NAMED_ONLY_BY: &[(&str, &[&str])] = &[
     ("spiffe", &["trust"]),
     ("reqwest", &["trust", "cli"]),
     ("axum", &["wire", "world"]),
-    ("tonic", &["wire", "world", "telemetry"]),
+    // `cli` for `token --watch`, which is a client of our own service.
+    ("tonic", &["wire", "world", "telemetry", "cli"]),
     ("hyper", &["wire", "world"]),
-    ("hyper_util", &["wire", "world"]),
+    // `cli` for the socket under that client.
+    ("hyper_util", &["wire", "world", "cli"]),
     ("serde_saphyr", &["config"]),
     ("schemars", &["config"]),
     ("prometheus_client", &["telemetry"]),

@@ -12,7 +12,7 @@ use super::surroundings::{Cluster, Surroundings};
 use crate::secret::Secret;
 use crate::trust::{NoSvid, fetch_jwt_svid};
 
-const JWT_SPIFFE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-spiffe";
+pub(super) const JWT_SPIFFE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-spiffe";
 const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
 /// Who the command acts as.

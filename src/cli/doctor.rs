@@ -15,6 +15,7 @@ use crate::config::{self, Configuration};
 use crate::entropy::SystemEntropy;
 use crate::identity::TrustDomain;
 use crate::trust::{IssuerKeys, SourceKind, SourceSettings, SourceStatus, SpiffeKeys, Trust};
+use crate::wire::TlsSettings;
 
 /// How long sources are waited for: one whole attempt.
 const PATIENCE: Duration = Duration::from_secs(12);
@@ -116,7 +117,7 @@ fn own_files(configuration: &Configuration) -> Vec<Finding> {
         Ok(_) => Finding::well(what, path.display().to_string()),
         Err(error) => Finding::ill(what, format!("{}: {error}", path.display()), None),
     };
-    if let Some(tls) = &configuration.listen.tls {
+    if let Some(TlsSettings::Files(tls)) = &configuration.listen.tls {
         findings.push(readable("certificate", &tls.certificate));
         findings.push(readable("private key", &tls.key));
     }
@@ -142,6 +143,11 @@ fn of_source(settings: &SourceSettings, status: &SourceStatus, configuration: &C
             findings.push(Finding::ill(name, text, federation(settings)));
         }
         None => findings.push(Finding::well(name, format!("{} key(s) by {}", status.keys, origin(settings)))),
+    }
+    if let (Some(why), true) = (&status.authorities_error, status.last_error.is_none()) {
+        findings.push(Finding::ill(name, format!("X.509 authorities: {why}"), None));
+    } else if status.authorities > 0 {
+        findings.push(Finding::well(name, format!("{} X.509 authorities", status.authorities)));
     }
     if status.skipped > 0 {
         findings.push(Finding::well(name, format!("{} key(s) of an unknown kind are passed over", status.skipped)));

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
-/// A client that trusts the authorities in `ca`, or, without it, the system's.
-pub(super) fn client(ca: Option<&Path>) -> anyhow::Result<reqwest::ClientBuilder> {
+/// TLS that trusts the authorities in `ca`, or, without it, the system's.
+pub(super) fn tls(ca: Option<&Path>) -> anyhow::Result<rustls::ClientConfig> {
     let mut roots = rustls::RootCertStore::empty();
     match ca {
         Some(ca) => {
@@ -20,12 +20,16 @@ pub(super) fn client(ca: Option<&Path>) -> anyhow::Result<reqwest::ClientBuilder
         }
     }
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let tls = rustls::ClientConfig::builder_with_provider(provider)
+    Ok(rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .with_root_certificates(roots)
-        .with_no_client_auth();
+        .with_no_client_auth())
+}
+
+/// A client with that TLS.
+pub(super) fn client(ca: Option<&Path>) -> anyhow::Result<reqwest::ClientBuilder> {
     Ok(reqwest::Client::builder()
-        .tls_backend_preconfigured(tls)
+        .tls_backend_preconfigured(tls(ca)?)
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
         .timeout(std::time::Duration::from_secs(10)))

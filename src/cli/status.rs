@@ -91,6 +91,9 @@ fn described(source: &SourceReport) -> String {
     if source.skipped > 0 {
         text.push_str(&format!(", {} passed over", source.skipped));
     }
+    if source.authorities > 0 {
+        text.push_str(&format!(", {} X.509 authorities", source.authorities));
+    }
     text.push_str(&match source.age_seconds {
         Some(0) => ", confirmed now".to_owned(),
         Some(age) => format!(", confirmed {} ago", span(age)),

@@ -1,5 +1,7 @@
 //! `countersign token`: one exchange from the command line, or a file that is kept fresh.
 
+mod watch;
+
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -46,6 +48,10 @@ pub(super) struct Token {
     /// Keep the token in this file, with mode 0600, renewed in time until ended
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// Keep a stream open and print each token that comes, or keep it in the file of --output: the next one comes in time, and at once
+    /// when rules, keys or revocations have changed
+    #[arg(long)]
+    watch: bool,
     /// How to print the result
     #[arg(short = 'o', long = "format", value_enum, default_value_t)]
     format: Format,
@@ -74,6 +80,7 @@ impl Token {
         let issuer = self.issuer.clone().or_else(|| near.as_ref().map(|near| near.issuer.clone()));
         let issuer = issuer.ok_or((Exit::Usage, "no issuer is known: name it with --issuer".to_owned()))?;
         match &self.output {
+            _ if self.watch => self.follow(&issuer, near.as_ref()).await,
             Some(file) => self.keep_fresh(file, &issuer, near.as_ref()).await,
             None => {
                 let issued = self.exchange(&issuer, near.as_ref()).await?;

@@ -10,7 +10,7 @@ use crate::identity::{IssuerUrl, TrustDomain};
 use crate::policy::{Policy, PolicyInput};
 use crate::problem::{Problem, Step};
 use crate::reason::quoted;
-use crate::trust;
+use crate::trust::{self, SourceKind, SourceSettings, SpiffeKeys};
 
 /// Stand in where our own name is bad and reported: nothing is equal to them, so nothing is said because of them.
 const NO_ISSUER: &str = "https://issuer.invalid";
@@ -23,6 +23,9 @@ pub(super) fn run(parts: &Parts, opened: &Opened, ledger: &Ledger) {
     let (Some(issuer), Some(domain)) = (issuer, domain) else { return };
     if parts.resources.whole {
         only_names_resources(parts, ledger);
+    }
+    if parts.sources.whole {
+        only_agents_give_svids(parts, ledger);
     }
     let (sources, subjects, resources) = (parts.sources.values(), parts.subjects.values(), parts.resources.values());
     let (rules, tests) = (parts.rules.values(), parts.tests.values());
@@ -55,6 +58,18 @@ fn follows(problem: &Problem, parts: &Parts) -> bool {
         "source" | "group" | "shares_identities_with" => !parts.sources.whole,
         "resource" => !parts.resources.whole,
         _ => false,
+    }
+}
+
+/// `listen.tls.spiffe` names a source that has a Workload API.
+fn only_agents_give_svids(parts: &Parts, ledger: &Ledger) {
+    let Some((name, at)) = &parts.names.svid_of else { return };
+    let has_agent = |source: &SourceSettings| {
+        source.name == *name && matches!(source.kind, SourceKind::Spiffe { keys: SpiffeKeys::WorkloadApi(_), .. })
+    };
+    if !parts.sources.made.iter().any(|(source, _)| has_agent(source)) {
+        let said = Said::new(format!("there is no source {name} with a `workload_api`"));
+        ledger.problem(*at, said.hint("name the trust domain whose agent gives this process its X.509-SVID"));
     }
 }
 

@@ -31,6 +31,22 @@ pub enum ShownSubject {
     Assertion(CompactJws),
 }
 
+/// The type of the tokens that are issued here, and of nobody else's.
+pub const ACCESS_TOKEN_TYPE: &str = "urn:ietf:params:oauth:token-type:access_token";
+/// The type of the tokens of platforms.
+pub const JWT_TYPE: &str = "urn:ietf:params:oauth:token-type:jwt";
+
+impl ShownSubject {
+    /// A token of a declared type (RFC 8693 §3); `None` for types that are not taken: `id_token`, `refresh_token`, SAML.
+    pub fn of_type(declared: &str, token: CompactJws) -> Option<Self> {
+        match declared {
+            ACCESS_TOKEN_TYPE => Some(Self::AccessToken(token)),
+            JWT_TYPE => Some(Self::Jwt(token)),
+            _ => None,
+        }
+    }
+}
+
 /// A proof of possession beside a credential (DPoP, RFC 9449), with what it must speak of.
 #[derive(Debug)]
 pub struct Proof(pub CompactJws);

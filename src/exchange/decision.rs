@@ -6,15 +6,17 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::record::{AskedRecord, CredentialRecord, KeyRecord, Record, RevocationRecord, ShownRecord, TokenRecord};
+use super::record::{
+    AskedRecord, CredentialRecord, KeyRecord, Record, RevocationRecord, ShownRecord, SubjectRecord, TokenRecord,
+};
 use super::{ErrorRef, GenerationId, NotRecorded, Recorder};
 use crate::clock::{Clock, Timestamp};
 use crate::identity::{Assurance, CredentialKind, WorkloadIdentity};
 use crate::issue::AccessToken;
 use crate::policy::{Ask, Grant, PolicyTrace};
-use crate::reason::{Refusal, quoted};
+use crate::reason::{About, Refusal, quoted};
 use crate::telemetry::{DecisionLabels, ExchangeSpan, Metrics, Spans};
-use crate::verify::Evidence;
+use crate::verify::{Evidence, OwnToken, Subject};
 
 /// Which door a request came through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -45,6 +47,8 @@ pub enum Outcome {
     Allow,
     /// A reason left.
     Deny,
+    /// A question about a token was answered.
+    Answered,
     /// The connection dropped first.
     Dropped,
 }
@@ -54,6 +58,7 @@ impl Outcome {
         match self {
             Self::Allow => "allow",
             Self::Deny => "deny",
+            Self::Answered => "answered",
             Self::Dropped => "dropped",
         }
     }
@@ -162,6 +167,46 @@ impl Decision {
         });
     }
 
+    /// A question about a token, which is no grant.
+    pub(super) fn introspects(&mut self) {
+        self.record.grant_type = Some("introspection".into());
+    }
+
+    /// What became known of the subject, and what its token merely said.
+    pub(super) fn acts_for(&mut self, subject: Option<(&Subject, &str)>, evidence: &Evidence) {
+        self.record.subject = Some(match subject {
+            None => SubjectRecord { shown: shown(evidence), ..SubjectRecord::default() },
+            Some((subject, token)) => SubjectRecord {
+                sub: Some(subject.who.name()),
+                source: Some(subject.who.source().to_string()),
+                token: Some(token.to_owned()),
+                expires: Some(subject.ends.to_rfc3339()),
+                acted_by: subject.acted_by.iter().map(ToString::to_string).collect(),
+                shown: None,
+            },
+        });
+    }
+
+    /// What an introspection told, and why not more.
+    pub(super) fn told(&mut self, told: &Result<OwnToken, String>, evidence: &Evidence) {
+        self.outcome = Outcome::Answered;
+        self.record.active = Some(told.is_ok());
+        self.record.subject = Some(match told {
+            Err(why) => {
+                self.record.note.clone_from(why);
+                SubjectRecord { shown: shown(evidence), ..SubjectRecord::default() }
+            }
+            Ok(token) => SubjectRecord {
+                sub: Some(token.subject.name()),
+                source: Some(token.subject.source().to_string()),
+                token: Some(token.id.clone()),
+                expires: Some(token.expires_at.to_rfc3339()),
+                acted_by: token.acted_by.iter().map(ToString::to_string).collect(),
+                shown: None,
+            },
+        });
+    }
+
     pub(super) fn decided(&mut self, grant: &Grant) {
         self.granted = Some((grant.client_id().to_owned(), grant.audience().to_string(), grant.scopes().to_string()));
     }
@@ -191,6 +236,11 @@ impl Decision {
         record.token = None;
         record.revocation = None;
         record.reason = Some(refusal.reason().code().into());
+        record.about = match refusal.is_about() {
+            About::Caller => None,
+            About::Subject => Some("subject".into()),
+            About::Assertion => Some("assertion".into()),
+        };
         refusal.to_caller().clone_into(&mut record.said);
         refusal.to_operator().clone_into(&mut record.note);
         record.got = refusal.comparison().map(|pair| pair.got.clone());
@@ -234,14 +284,8 @@ impl Decision {
         record.rules.clone_from(&self.policy.rules);
         record.observed.clone_from(&self.policy.observed);
         // Once verified, the identity says it all; until then what was shown is all there is.
-        if record.id.is_none() && self.evidence.fingerprint.is_some() {
-            let shown = |text: &Option<String>| text.as_deref().map(quoted);
-            record.shown = Some(ShownRecord {
-                fingerprint: self.evidence.fingerprint.clone(),
-                iss: shown(&self.evidence.shown_issuer),
-                sub: shown(&self.evidence.shown_subject),
-                kid: shown(&self.evidence.shown_key_id),
-            });
+        if record.id.is_none() {
+            record.shown = shown(&self.evidence);
         }
     }
 
@@ -250,7 +294,7 @@ impl Decision {
         let record = &mut self.record;
         let reason = match (&record.reason, self.outcome) {
             (Some(reason), _) => reason.clone(),
-            (None, Outcome::Allow) => "none".into(),
+            (None, Outcome::Allow | Outcome::Answered) => "none".into(),
             (None, _) => "dropped".into(),
         };
         let labels = DecisionLabels {
@@ -273,6 +317,17 @@ impl Decision {
         }
         self.metrics.decided(labels, &record.r#ref, now, now.since(self.arrived));
     }
+}
+
+/// What a token said of itself, quoted.
+fn shown(evidence: &Evidence) -> Option<ShownRecord> {
+    let text = |text: &Option<String>| text.as_deref().map(quoted);
+    evidence.fingerprint.as_ref().map(|fingerprint| ShownRecord {
+        fingerprint: Some(fingerprint.clone()),
+        iss: text(&evidence.shown_issuer),
+        sub: text(&evidence.shown_subject),
+        kid: text(&evidence.shown_key_id),
+    })
 }
 
 impl Drop for Decision {

@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use super::record::Record;
+use super::record::{Record, SubjectRecord};
 use crate::reason::{Denied, Malformed, Reason, Unaccepted, Unavailable, Unverified};
 
 /// A step on the path of a credential.
@@ -19,6 +19,7 @@ enum Step {
     Audience,
     Time,
     Rate,
+    Subject,
     Client,
     Target,
     Rule,
@@ -28,7 +29,7 @@ enum Step {
 }
 
 impl Step {
-    const ALL: [Self; 15] = [
+    const ALL: [Self; 16] = [
         Self::Parsed,
         Self::Admitted,
         Self::Source,
@@ -38,6 +39,7 @@ impl Step {
         Self::Audience,
         Self::Time,
         Self::Rate,
+        Self::Subject,
         Self::Client,
         Self::Target,
         Self::Rule,
@@ -57,6 +59,7 @@ impl Step {
             Self::Audience => "audience",
             Self::Time => "time",
             Self::Rate => "rate",
+            Self::Subject => "subject",
             Self::Client => "client_id",
             Self::Target => "target",
             Self::Rule => "rule",
@@ -126,7 +129,10 @@ impl Explanation {
     /// Explains a record.
     pub fn of(record: &Record) -> Self {
         let reason = record.reason.as_deref().and_then(Reason::from_code);
-        let failed = reason.map(|reason| Step::of(reason, record.key.is_some()));
+        let failed = reason.map(|reason| match record.about {
+            Some(_) => Step::Subject,
+            None => Step::of(reason, record.key.is_some()),
+        });
         let decided = record.outcome == "would_allow" || record.outcome == "would_deny";
         let mut steps = Vec::new();
         for step in Step::ALL {
@@ -134,6 +140,8 @@ impl Explanation {
                 Some(failed) if step == failed => Mark::Failed,
                 Some(failed) if step > failed => Mark::NotReached,
                 _ if decided && step >= Step::Token => Mark::NotReached,
+                // A question about a token asks for nothing.
+                _ if record.active.is_some() && (Step::Client..Step::Recorded).contains(&step) => continue,
                 _ if record.outcome == "dropped" && !reached(record, step) => Mark::NotReached,
                 _ => Mark::Held,
             };
@@ -176,7 +184,7 @@ fn reached(record: &Record, step: Step) -> bool {
         Step::Parsed | Step::Admitted => record.asked.is_some(),
         Step::Source | Step::Key | Step::Signature => record.key.is_some(),
         Step::Claims | Step::Audience | Step::Time | Step::Rate => record.id.is_some(),
-        Step::Client | Step::Target => record.resource.is_some(),
+        Step::Subject | Step::Client | Step::Target => record.resource.is_some(),
         Step::Rule | Step::Scopes | Step::Token => record.token.is_some(),
         Step::Recorded => true,
     }
@@ -208,6 +216,7 @@ fn held(record: &Record, step: Step) -> String {
             let issued = credential.issued.as_deref().map_or(String::new(), |issued| format!("issued {issued}, "));
             format!("{issued}ends {}", credential.expires)
         }),
+        Step::Subject => record.subject.as_ref().map_or_else(String::new, |subject| of_subject(record, subject)),
         Step::Client => record.asked.as_ref().and_then(|asked| asked.client_id.clone()).unwrap_or_default(),
         Step::Target => text(&record.resource),
         Step::Rule => record.rules.iter().map(|rule| format!("{rule:?}")).collect::<Vec<_>>().join(", "),
@@ -220,6 +229,20 @@ fn held(record: &Record, step: Step) -> String {
     }
 }
 
+/// The subject, its token and who acted for it; for a question about a token, the answer too.
+fn of_subject(record: &Record, subject: &SubjectRecord) -> String {
+    let answer = match record.active {
+        None => "",
+        Some(true) => "active: ",
+        Some(false) => "inactive: ",
+    };
+    let Some(sub) = &subject.sub else { return format!("{answer}{}", record.note) };
+    let chain: Vec<String> = subject.acted_by.iter().map(|actor| format!(" after {actor}")).collect();
+    let token = subject.token.as_deref().unwrap_or_default();
+    let ends = subject.expires.as_deref().unwrap_or_default();
+    format!("{answer}{sub} by token {token}, ends {ends}{}", chain.concat())
+}
+
 fn failure(record: &Record) -> Vec<String> {
     let mut lines = Vec::new();
     if let (Some(got), Some(want)) = (&record.got, &record.want) {
@@ -229,7 +252,8 @@ fn failure(record: &Record) -> Vec<String> {
     if !record.note.is_empty() {
         lines.push(record.note.clone());
     }
-    if let Some(shown) = &record.shown {
+    let of_subject = || record.subject.as_ref().and_then(|subject| subject.shown.as_ref());
+    if let Some(shown) = record.shown.as_ref().or_else(of_subject) {
         let parts = [("iss", &shown.iss), ("sub", &shown.sub), ("kid", &shown.kid)];
         let told: Vec<String> =
             parts.iter().filter_map(|(name, value)| value.as_ref().map(|value| format!("{name} {value}"))).collect();

@@ -3,9 +3,11 @@
 use std::fmt;
 
 use super::{Grants, LimitSettings};
+use crate::clock::Timestamp;
 use crate::identity::{IssuerUrl, TrustDomain};
 use crate::policy::Policy;
 use crate::trust::TrustView;
+use crate::verify::Verifier;
 
 /// The name of a generation: the start of the SHA-256 of its configuration's text.
 #[derive(Clone, PartialEq, Eq)]
@@ -59,6 +61,17 @@ impl Generation {
     /// The grants that it serves.
     pub fn grants(&self) -> &[Grants] {
         &self.grants
+    }
+
+    /// What credentials are verified against at `at`.
+    pub const fn verifier(&self, at: Timestamp) -> Verifier<'_> {
+        Verifier {
+            trust: &self.trust,
+            issuer: &self.issuer,
+            identity_domain: &self.identity_domain,
+            token_endpoint: None,
+            at,
+        }
     }
 
     /// Its name.

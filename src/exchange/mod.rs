@@ -9,6 +9,7 @@ mod decision;
 mod explain;
 mod gcra;
 mod generation;
+mod introspect;
 mod limits;
 mod lines;
 mod operators;
@@ -27,8 +28,11 @@ pub use aggregate::{GrantKind, GrantTally, Grants as KeptGrants};
 pub use decision::{Decision, Outcome, Transport};
 pub use explain::Explanation;
 pub use generation::{Generation, GenerationId};
+pub use introspect::{IntrospectRequest, Introspected};
 pub use operators::{NotChanged, RevocationChange, RevocationReport};
-pub use record::{AskedRecord, CredentialRecord, KeyRecord, Record, RevocationRecord, ShownRecord, TokenRecord};
+pub use record::{
+    AskedRecord, CredentialRecord, KeyRecord, Record, RevocationRecord, ShownRecord, SubjectRecord, TokenRecord,
+};
 pub use recorder::{NotRecorded, RecordOutputs, Recorder};
 pub use reference::{ErrorRef, References};
 pub use request::{ExchangeRequest, Grants};
@@ -42,16 +46,17 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use crate::clock::{Clock, Lifetime, Timestamp};
-use crate::credential::Shown;
+use crate::credential::{ACCESS_TOKEN_TYPE, Shown, ShownSubject};
 use crate::identity::{ScopeSet, SpiffeId};
 use crate::issue::{AccessToken, Issuer};
 use crate::policy::{Ask, Grant};
 use crate::reason::{Refusal, Unavailable};
 use crate::store::Store;
 use crate::telemetry::{Metrics, Spans};
-use crate::verify::{Parties, VerifiedIdentity, Verifier};
+use crate::verify::{Parties, VerifiedIdentity};
 use claims::Claims;
 use limits::{Limits, Place};
+use subject::Judge;
 
 /// The core that every door talks to.
 #[derive(Debug)]
@@ -83,6 +88,8 @@ pub struct Issued {
     pub caller: SpiffeId,
     /// The end of what the token rests on: with what the caller showed there is none that lives longer.
     pub not_after: Timestamp,
+    /// `issued_token_type` of a token exchange (RFC 8693 §2.2.1); `None` for other grants.
+    pub issued_token_type: Option<&'static str>,
 }
 
 impl Exchange {
@@ -237,6 +244,7 @@ impl Exchange {
         place: &mut Place<'_>,
         decision: &mut Decision,
     ) -> Result<Issued, Refusal> {
+        let exchanged = matches!(&request.subject, Some(ShownSubject::AccessToken(_) | ShownSubject::Jwt(_)));
         let (grant, claims) = self.decide(generation, request, at, Some(place), decision).await?;
         claims.make(&self.store).await?;
         // What was revoked in the meantime, and acknowledged, counts (design §9.5).
@@ -250,6 +258,7 @@ impl Exchange {
             scopes: grant.scopes().clone(),
             caller: grant.client().id.clone(),
             not_after: grant.not_after(),
+            issued_token_type: exchanged.then_some(ACCESS_TOKEN_TYPE),
             token,
         })
     }
@@ -263,12 +272,7 @@ impl Exchange {
         place: Option<&mut Place<'_>>,
         decision: &mut Decision,
     ) -> Result<VerifiedIdentity, Refusal> {
-        let verifier = Verifier {
-            trust: generation.trust(),
-            issuer: generation.issuer(),
-            identity_domain: generation.identity_domain(),
-            at,
-        };
+        let verifier = generation.verifier(at);
         let client = verifier.verify(shown, decision.evidence()).await?;
         decision.identified(client.identity());
         let revoked = self.store.revocations();
@@ -292,12 +296,22 @@ impl Exchange {
         decision.asks(&request.ask);
         let client = self.authenticated(generation, &request.client, at, place, decision).await?;
         let binding = binding::proven(&request, at)?;
-        let subject = subject::verified(&request)?;
+        let judge = Judge {
+            verifier: generation.verifier(at),
+            generation,
+            keys: &self.issuer.ring().verification_keys(at),
+            revoked: &self.store.revocations(),
+            client: client.identity(),
+        };
+        let shown = judge.subject(&request, decision).await?;
+        let (subject, shown) = shown.map_or((None, None), |token| (Some(token.subject), token.workload));
         let parties = Parties { client, actor: None, subject, binding };
         let grant = generation.policy().evaluate(&parties, &request.ask, decision.policy())?;
         decision.decided(&grant);
         let mut claims = Claims::default();
-        claims.of_credential(&parties.client, grant.confirmation());
+        for credential in std::iter::once(&parties.client).chain(&shown) {
+            claims.of_credential(credential, grant.confirmation());
+        }
         Ok((grant, claims))
     }
 }

@@ -116,6 +116,8 @@ impl Exchange {
             reason: change.reason,
         };
         decision.revoked(Some(record), "");
+        // Open streams ask again.
+        self.something_changed();
         Ok(report)
     }
 

@@ -21,7 +21,7 @@ pub struct Record {
     pub time: String,
     /// The reference that the caller got.
     pub r#ref: String,
-    /// `allow`, `deny`, `dropped`; `would_allow` and `would_deny` when nothing was asked for.
+    /// `allow`, `deny`, `answered`, `dropped`; `would_allow` and `would_deny` when nothing was asked for.
     pub outcome: Word,
     /// The reason's code.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -57,6 +57,15 @@ pub struct Record {
     /// What an unverified credential said of itself: believe none of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shown: Option<ShownRecord>,
+    /// Somebody for whom the caller acts, or whose token it asks about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subject: Option<SubjectRecord>,
+    /// What an introspection answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub active: Option<bool>,
+    /// Which token of the request was refused, when it was not the caller's credential: `subject` or `assertion`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub about: Option<Word>,
     /// What was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub asked: Option<AskedRecord>,
@@ -141,6 +150,30 @@ pub struct ShownRecord {
     pub kid: Option<String>,
 }
 
+/// A subject, by its token.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SubjectRecord {
+    /// The verified `sub` of tokens: a SPIFFE ID, or a source and a person's `sub` there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sub: Option<String>,
+    /// The source that vouches for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// `jti` of its token, or the SHA-256 of the signing input.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token: Option<String>,
+    /// When its token ends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires: Option<String>,
+    /// Who acted for it before, newest first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub acted_by: Vec<String>,
+    /// What its token said of itself and nobody verified, or not as this subject's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shown: Option<ShownRecord>,
+}
+
 /// What was asked for, cut to 256 characters each.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -206,8 +239,8 @@ impl Record {
         String::from_utf8(line).map_err(serde::ser::Error::custom)
     }
 
-    /// Whether a token left.
-    pub fn is_grant(&self) -> bool {
-        self.outcome == "allow" && self.token.is_some()
+    /// Whether a token left, or a question was answered: what need not be kept as long as a refusal.
+    pub fn is_routine(&self) -> bool {
+        self.outcome == "allow" || self.outcome == "answered"
     }
 }

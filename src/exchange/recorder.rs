@@ -79,7 +79,7 @@ pub(super) struct Entry {
 
 impl Entry {
     fn of(record: &Record) -> Result<Self, NotRecorded> {
-        let kept = if record.is_grant() { Kept::Grant } else { Kept::Refusal };
+        let kept = if record.is_routine() { Kept::Grant } else { Kept::Refusal };
         let line = record.to_line().map_err(|error| NotRecorded(error.to_string()))?;
         Ok(Self { kept, reference: record.r#ref.clone(), line })
     }

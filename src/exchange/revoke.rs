@@ -45,7 +45,7 @@ impl Exchange {
 
     /// Whether a token of ours is revoked at `at`, whatever else may be wrong with it: what introspection must ask too.
     pub fn is_revoked(&self, token: &OwnToken, at: Timestamp) -> bool {
-        revocation::of_token(&self.store.revocations(), token, at).is_some()
+        revocation::check_token(&self.store.revocations(), token, at).is_err()
     }
 
     async fn revocation(

@@ -154,7 +154,7 @@ fn claims(
 }
 
 /// The chain of actors, the newest outermost (RFC 8693 §4.1). Identities and nothing else.
-fn act(actors: &[SpiffeId]) -> Option<Value> {
+pub fn act(actors: &[SpiffeId]) -> Option<Value> {
     actors.iter().rev().fold(None, |earlier, actor| {
         let mut act = Map::from_iter([("sub".to_owned(), Value::from(actor.as_str()))]);
         act.extend(earlier.map(|earlier| ("act".to_owned(), earlier)));

@@ -17,7 +17,7 @@ mod timeline;
 
 pub use key_file::KeyFileFault;
 pub use key_ring::{KeyRing, KeyRingFault, KeyStatus, RingKey};
-pub use mint::{AccessToken, Issuer};
+pub use mint::{AccessToken, Issuer, act};
 pub use new_key::NewKey;
 pub use plan::PlanFault;
 pub use published::PublishedKeys;

@@ -94,6 +94,14 @@ impl Default for Snapshot {
 }
 
 impl Snapshot {
+    /// A picture of these alone.
+    #[cfg(test)]
+    pub fn of<'a>(revocations: impl IntoIterator<Item = (RevocationKind, &'a str, Revocation)>) -> Self {
+        let mut snapshot = Self::default();
+        revocations.into_iter().for_each(|(kind, name, revocation)| snapshot.put(kind, name, revocation));
+        snapshot
+    }
+
     /// Whether nothing is revoked.
     pub fn is_empty(&self) -> bool {
         self.counts == [0; 4]

@@ -123,11 +123,6 @@ impl Authorities {
     pub const fn skipped(&self) -> usize {
         self.skipped
     }
-
-    /// Their certificates, DER, for keeping.
-    pub(super) fn certificates(&self) -> impl Iterator<Item = &[u8]> {
-        self.all.iter().map(|authority| authority.certificate.as_ref())
-    }
 }
 
 impl fmt::Debug for Authorities {

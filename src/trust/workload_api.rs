@@ -18,8 +18,8 @@ use super::source::{SourceKeys, locked};
 use crate::clock::{Lifetime, Timestamp};
 use crate::reason::quoted;
 
-const SHORTEST_BACKOFF: Lifetime = Lifetime::from_millis(200);
-const LONGEST_BACKOFF: Lifetime = Lifetime::from_seconds(10);
+pub(super) const SHORTEST_BACKOFF: Lifetime = Lifetime::from_millis(200);
+pub(super) const LONGEST_BACKOFF: Lifetime = Lifetime::from_seconds(10);
 /// A stream that lived this long was healthy: its end is no reason to wait longer than the first time (WAP-17).
 const HEALTHY: Lifetime = Lifetime::from_seconds(10);
 /// An agent can forget a registration for a moment.
@@ -304,7 +304,7 @@ fn end_of(error: &WorkloadApiError) -> End {
     }
 }
 
-fn deepest(error: &dyn std::error::Error) -> String {
+pub(super) fn deepest(error: &dyn std::error::Error) -> String {
     let mut error = error;
     while let Some(cause) = error.source() {
         error = cause;

@@ -9,18 +9,18 @@ use crate::jose::VerifiedClaims;
 use crate::reason::{Refusal, Unaccepted, any_of, quoted};
 use crate::trust::SourceSettings;
 
-use super::refuse_claims;
+use super::{Verifier, refuse_claims};
 
-/// Checks `aud` (CA-06, SCA-04, K8S-04).
-pub(super) fn check(claims: &VerifiedClaims, source: &SourceSettings, issuer: &IssuerUrl) -> Result<(), Refusal> {
+/// Checks `aud` (CA-06, SCA-04, K8S-04). The assertion of a grant may name the token endpoint too (CA-16).
+pub(super) fn check(claims: &VerifiedClaims, source: &SourceSettings, verifier: &Verifier<'_>) -> Result<(), Refusal> {
     let shown = claims.audiences().map_err(refuse_claims)?;
     let is_wanted = |audience: &str| match &source.audiences {
         Some(wanted) => wanted.contains(audience),
-        None => issuer.as_str() == audience,
+        None => verifier.issuer.as_str() == audience,
     };
     match shown.as_slice() {
-        [only] if is_wanted(only) => Ok(()),
-        _ => Err(refuse(&shown, source, issuer)),
+        [only] if is_wanted(only) || verifier.token_endpoint == Some(*only) => Ok(()),
+        _ => Err(refuse(&shown, source, verifier.issuer)),
     }
 }
 

@@ -8,7 +8,7 @@ use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::Binding;
-use crate::clock::{Lifetime, Timestamp};
+use crate::clock::Timestamp;
 use crate::credential::PeerChain;
 use crate::identity::Confirmation;
 
@@ -24,7 +24,7 @@ pub(super) struct Leaf {
     /// The serial number in hexadecimal.
     pub(super) serial: String,
     pub(super) not_before: Timestamp,
-    /// The first moment at which it is over: `notAfter` itself is still within (RFC 5280 §4.1.2.5).
+    /// `notAfter`. RFC 5280 §4.1.2.5 has that second within; here it is the end, so that no token is valid in it (MTL-09).
     pub(super) ends_at: Timestamp,
 }
 
@@ -47,7 +47,7 @@ impl Leaf {
             fault: fault(&parsed),
             serial: parsed.raw_serial().iter().map(|byte| format!("{byte:02x}")).collect(),
             not_before: Timestamp::from_seconds(validity.not_before.timestamp()),
-            ends_at: Timestamp::from_seconds(validity.not_after.timestamp()).plus(Lifetime::from_seconds(1)),
+            ends_at: Timestamp::from_seconds(validity.not_after.timestamp()),
         })
     }
 }

@@ -39,7 +39,7 @@ pub(super) fn accept(
     if !id.is_member_of(trust_domain) {
         return Err(Refusal::internal("a JWT-SVID was routed to another trust domain's source"));
     }
-    audience::check(claims, source, verifier.issuer)?;
+    audience::check(claims, source, verifier)?;
     let window = validity::check(claims, None, source, verifier.at)?;
     let attributes = attributes(&id, trust_domain, paths);
     Ok(WorkloadIdentity {

@@ -14,6 +14,7 @@ mod oidc;
 mod own_token;
 mod parties;
 pub mod person;
+mod subject;
 mod validity;
 mod x509_svid;
 
@@ -21,6 +22,7 @@ pub use certificate::{certificate_binding, x5t_s256};
 pub use evidence::Evidence;
 pub use own_token::{FLAT_CLAIMS, OwnToken};
 pub use parties::{Binding, LONGEST_CHAIN, Parties, Subject};
+pub use subject::SubjectToken;
 
 use crate::clock::Timestamp;
 use crate::credential::{CompactJws, Shown};
@@ -57,6 +59,8 @@ pub struct Verifier<'a> {
     pub issuer: &'a IssuerUrl,
     /// The trust domain in which we name callers that have no SPIFFE ID.
     pub identity_domain: &'a TrustDomain,
+    /// The URL of our token endpoint, where it is an audience too: for the assertion of a grant, and for nothing else (CA-16).
+    pub token_endpoint: Option<&'a str>,
     /// Now.
     pub at: Timestamp,
 }
@@ -71,8 +75,8 @@ impl Verifier<'_> {
     /// The first check that does not hold.
     pub async fn verify(&self, shown: &Shown, evidence: &mut Evidence) -> Result<VerifiedIdentity, Refusal> {
         match shown {
-            Shown::JwtSvid(jws) => self.jwt(jws, Declared::Svid, evidence).await,
-            Shown::Federated(jws) => self.jwt(jws, Declared::Federated, evidence).await,
+            Shown::JwtSvid(jws) => Ok(self.jwt(jws, Declared::Svid, evidence).await?.0),
+            Shown::Federated(jws) => Ok(self.jwt(jws, Declared::Federated, evidence).await?.0),
             Shown::X509Svid(chain) => x509_svid::verify(self, chain, evidence),
         }
     }
@@ -82,7 +86,7 @@ impl Verifier<'_> {
         jws: &CompactJws,
         declared: Declared,
         evidence: &mut Evidence,
-    ) -> Result<VerifiedIdentity, Refusal> {
+    ) -> Result<(VerifiedIdentity, VerifiedClaims), Refusal> {
         evidence.kind = Some(declared.kind());
         let (header, claims) = shown(jws, declared.types(), evidence)?;
         let sources = match declared {
@@ -101,7 +105,7 @@ impl Verifier<'_> {
                 federated::accept(self, &opened, evidence)?
             }
         };
-        Ok(VerifiedIdentity { identity, reuse: opened.source.settings.reuse })
+        Ok((VerifiedIdentity { identity, reuse: opened.source.settings.reuse }, opened.claims))
     }
 }
 

@@ -22,7 +22,7 @@ pub(super) fn accept(
 ) -> Result<WorkloadIdentity, Refusal> {
     let (source, claims) = (&opened.source.settings, &opened.claims);
     refuse_foreign_spiffe_id(claims)?;
-    audience::check(claims, source, verifier.issuer)?;
+    audience::check(claims, source, verifier)?;
     let window = validity::check(claims, None, source, verifier.at)?;
     let attributes = attributes(claims, listed)?;
     let template = source

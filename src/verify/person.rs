@@ -3,7 +3,9 @@
 //! A person is a subject and never a caller: nothing here makes a [`super::VerifiedIdentity`], and whether the workload may act is not asked.
 
 use super::find_key::open_with;
-use super::{Evidence, Subject, Verifier, audience, federated, oidc, refuse_claims, shown, validity};
+use super::{
+    Evidence, Subject, SubjectToken, Verifier, audience, facts, federated, oidc, refuse_claims, shown, validity,
+};
 use crate::credential::CompactJws;
 use crate::identity::{Confirmation, VerifiedSubject};
 use crate::jose::VerifiedClaims;
@@ -20,7 +22,11 @@ const TYPES: &[&str] = &["JWT", "at+jwt"];
 ///
 /// # Errors
 /// The first check that does not hold; `source_unknown` when no `subjects` have its issuer.
-pub async fn verify(verifier: &Verifier<'_>, jws: &CompactJws, evidence: &mut Evidence) -> Result<Subject, Refusal> {
+pub async fn verify(
+    verifier: &Verifier<'_>,
+    jws: &CompactJws,
+    evidence: &mut Evidence,
+) -> Result<SubjectToken, Refusal> {
     let (header, claims) = shown(jws, TYPES, evidence)?;
     let issuer = claims.unverified_issuer().unwrap_or_default().to_owned();
     let issuers = verifier.trust.people_of_issuer(&issuer);
@@ -44,20 +50,22 @@ pub async fn verify(verifier: &Verifier<'_>, jws: &CompactJws, evidence: &mut Ev
             "an actor of another issuer means nothing here, and is not left out either",
         ));
     }
-    audience::check(claims, source, verifier.issuer)?;
+    audience::check(claims, source, verifier)?;
     let window = validity::check(claims, None, source, verifier.at)?;
     let may_act = claims.optional_object("may_act").map_err(refuse_claims)?.cloned();
     let who = VerifiedSubject::Person { source: source.name.clone(), sub: sub.to_owned() };
-    // Scopes of another issuer mean nothing here.
-    Ok(Subject {
+    let subject = Subject {
         who,
         acted_by: Vec::new(),
+        // Those of another issuer mean nothing here.
         scopes: None,
         ends: window.ends_at,
         addressed_to: None,
         may_act,
         confirmation: bound_to(claims)?,
-    })
+    };
+    let facts = facts(claims, evidence, &window)?;
+    Ok(SubjectToken { subject, id: facts.id, issued_at: facts.issued_at, workload: None })
 }
 
 /// The key that the token is bound to (RFC 7800 §3.1): whoever cannot prove it has found the token, or stolen it.

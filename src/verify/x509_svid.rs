@@ -12,7 +12,7 @@ use webpki::{ALL_VERIFICATION_ALGS, EndEntityCert, KeyUsage};
 
 use super::certificate::{Leaf, x5t_s256};
 use super::{Evidence, VerifiedIdentity, Verifier, find_key, jwt_svid, validity};
-use crate::clock::{Lifetime, Timestamp};
+use crate::clock::Timestamp;
 use crate::credential::PeerChain;
 use crate::identity::{Assurance, Confirmation, CredentialFacts, CredentialKind, SpiffeId, WorkloadIdentity};
 use crate::reason::{Misshapen, Refusal, Unverified, quoted};
@@ -90,13 +90,14 @@ fn subject(leaf: &Leaf) -> Result<SpiffeId, Refusal> {
 struct Path<'a> {
     leaf: &'a [u8],
     intermediates: &'a [Vec<u8>],
+    /// The time for which certificates of the chain must be valid. Authorities must be so now.
     at: Timestamp,
 }
 
 /// The moment within the leaf's own time that is nearest to now: a leaf that is over, or not valid yet, is proven genuine first
 /// and refused for its time then, in words that only its owner hears.
 fn within(leaf: &Leaf, at: Timestamp) -> Timestamp {
-    at.max(leaf.not_before).min(leaf.ends_at.minus(Lifetime::from_seconds(1)))
+    at.max(leaf.not_before).min(leaf.ends_at)
 }
 
 /// The first source, in the order of the configuration, whose authorities vouch for the leaf, and the authority.
@@ -115,7 +116,7 @@ fn vouched_by<'a>(
             }
         };
         tried += authorities.all().len();
-        match prove(path, &authorities) {
+        match prove(path, &authorities, at) {
             Ok(authority) => return Ok((source, authority)),
             Err(why) => fault = Some(why),
         }
@@ -135,8 +136,8 @@ fn vouched_by<'a>(
 
 /// RFC 5280 §6 by webpki: signatures, validity, name and basic constraints, usages of the whole chain. The fingerprint of the
 /// authority at its end.
-fn prove(path: &Path<'_>, authorities: &Authorities) -> Result<String, webpki::Error> {
-    let now: Vec<_> = authorities.all().iter().filter(|authority| authority.is_valid_at(path.at)).collect();
+fn prove(path: &Path<'_>, authorities: &Authorities, at: Timestamp) -> Result<String, webpki::Error> {
+    let now: Vec<_> = authorities.all().iter().filter(|authority| authority.is_valid_at(at)).collect();
     let anchors: Vec<TrustAnchor<'_>> = now.iter().map(|authority| authority.anchor().clone()).collect();
     let leaf = CertificateDer::from(path.leaf);
     let leaf = EndEntityCert::try_from(&leaf)?;

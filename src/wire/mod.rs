@@ -10,4 +10,4 @@ mod render;
 mod settings;
 
 pub use render::{Rendered, render, render_about};
-pub use settings::{AdminSettings, GrpcSettings, ListenSettings, TlsFiles};
+pub use settings::{AdminSettings, GrpcSettings, ListenSettings, TlsFiles, TlsSettings};

@@ -36,7 +36,6 @@ pub const fn render_about(reason: Reason, about: About) -> Rendered {
 }
 
 /// The row of a reason.
-#[expect(clippy::match_same_arms, reason = "one arm a family reads as the table does")]
 pub const fn render(reason: Reason) -> Rendered {
     match reason {
         Reason::Malformed(Malformed::MalformedRequest | Malformed::CredentialAmbiguous) => {

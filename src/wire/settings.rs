@@ -5,13 +5,24 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use crate::identity::SourceName;
+
 /// The public address. Without `tls` it speaks plain HTTP and must be a loopback address (TOK-09).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListenSettings {
     /// Address and port; port 0 takes any free one.
     pub address: SocketAddr,
     /// The certificate to serve; `None` for plain HTTP on loopback.
-    pub tls: Option<TlsFiles>,
+    pub tls: Option<TlsSettings>,
+}
+
+/// Which certificate the public address shows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TlsSettings {
+    /// One from files: what a public authority or a cluster's own made (SCA-11).
+    Files(TlsFiles),
+    /// Our own X.509-SVID, by the Workload API of that source.
+    Svid(SourceName),
 }
 
 /// A certificate and its private key, read again when they change.

@@ -8,6 +8,7 @@ mod configuration;
 mod mutator;
 mod spiffe_id;
 mod token_form;
+mod x509_chain;
 
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};

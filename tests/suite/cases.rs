@@ -6,8 +6,12 @@
 mod accepted;
 mod assertions;
 mod audience;
+mod delegation;
+mod exchange;
+mod grants;
 mod ground;
 mod http;
+mod introspection;
 mod jose;
 mod json;
 mod keyring;

@@ -253,3 +253,32 @@ fn doctor_names_what_is_away_and_what_to_paste() {
         doctor.out
     );
 }
+
+#[test]
+fn token_watch_prints_each_token_and_ends_with_the_refusal() {
+    let up = Up::start();
+    let arguments =
+        ["token", "--watch", "--as", "spiffe://prod.example/ns/shop/sa/api", "--for", "orders", "-o", "json"];
+    let mut child =
+        command(up.directory.path(), &arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut next = || -> Value { serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap() };
+    let one = next();
+    assert_eq!((&one["token_type"], one["refresh_in"].as_u64() > Some(0)), (&"Bearer".into(), true));
+    let config = std::fs::read_to_string(up.config()).unwrap();
+    std::fs::write(up.config(), format!("{config}\n# again\n")).unwrap();
+    let two = next();
+    assert_ne!(one["access_token"], two["access_token"], "a changed configuration brings another token");
+    for answer in [&one, &two] {
+        evidence::secret(answer["access_token"].as_str().unwrap());
+    }
+    // No rule names it any more, and no test asks for it.
+    let (without_tests, _) = config.split_once("\ntests:\n").unwrap();
+    let narrower =
+        without_tests.replace("service_account: api", "service_account: other").replace("/sa/api", "/sa/other");
+    std::fs::write(up.config(), narrower).unwrap();
+    let Output { status, stderr, .. } = child.wait_with_output().unwrap();
+    let told = String::from_utf8(stderr).unwrap();
+    assert_eq!(status.code(), Some(1), "{told}");
+    assert!(told.contains("PermissionDenied"), "{told}");
+}

@@ -1,8 +1,10 @@
 //! Mutual TLS: X.509-SVIDs as client authentication, judged anew for every request of a connection (standards parts 15 and 24).
 
 mod authorities;
+mod bound;
 mod client;
 mod connections;
 mod ground;
 mod leaves;
 mod requests;
+mod served;

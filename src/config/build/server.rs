@@ -13,12 +13,12 @@ use crate::config::net;
 use crate::config::place::PlaceId;
 use crate::config::raw::{Listen, Main, RateText, Signing, Size, Text, Tls};
 use crate::exchange::{AuditSettings, Grants, LimitSettings, Rate};
-use crate::identity::{IssuerUrl, TrustDomain};
+use crate::identity::{IssuerUrl, SourceName, TrustDomain};
 use crate::issue::{DEFAULT_ROTATION, LONGEST_ROTATION, SHORTEST_ROTATION, SigningSettings};
 use crate::reason::quoted;
 use crate::store::{SMALLEST_JOURNAL, StateSettings};
 use crate::telemetry::TelemetrySettings;
-use crate::wire::{AdminSettings, GrpcSettings, ListenSettings, TlsFiles};
+use crate::wire::{AdminSettings, GrpcSettings, ListenSettings, TlsFiles, TlsSettings};
 
 /// Where workloads come in, unless set.
 const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8484);
@@ -53,6 +53,8 @@ pub(in crate::config) struct Server {
 pub(in crate::config) struct Names {
     pub(in crate::config) issuer: Option<IssuerUrl>,
     pub(in crate::config) identity_domain: Option<TrustDomain>,
+    /// The source whose agent gives us an X.509-SVID to show, and where it is named.
+    pub(in crate::config) svid_of: Option<(SourceName, PlaceId)>,
 }
 
 /// Builds the server's part.
@@ -94,7 +96,11 @@ pub(in crate::config) fn server(desk: Desk<'_>, main: &Main, top: PlaceId) -> (N
     let telemetry = telemetry(desk, main);
     let grants = grants(desk, main);
     let issuer = issuer.needed(desk.ledger, top, "issuer");
-    let names = Names { issuer: issuer.clone(), identity_domain: identity_domain.clone() };
+    let svid_of = || {
+        let (source, at) = main.listen.given()?.0.tls.given()?.0.spiffe.given()?;
+        Some((SourceName::parse(source).ok()?, at))
+    };
+    let names = Names { issuer: issuer.clone(), identity_domain: identity_domain.clone(), svid_of: svid_of() };
     let server = || {
         Some(Server {
             issuer: issuer?,
@@ -252,16 +258,26 @@ fn listen(desk: Desk<'_>, main: &Main, issuer: &Field<IssuerUrl>) -> Option<List
     Some(ListenSettings { address: address.or(LISTEN)?, tls: tls? })
 }
 
-fn tls(desk: Desk<'_>, tls: &Field<Tls>) -> Option<Option<TlsFiles>> {
+/// Either files or a source. That the source is there is checked once all are known.
+fn tls(desk: Desk<'_>, tls: &Field<Tls>) -> Option<Option<TlsSettings>> {
     let (raw, at) = match tls {
         Field::Absent => return Some(None),
         Field::Bad => return None,
         Field::Given { value, at } => (value, *at),
     };
+    if raw.spiffe.is_written() {
+        let source = raw.spiffe.try_map(desk.ledger, parsed("a source name", SourceName::parse)).optional()?;
+        if raw.certificate.is_written() || raw.key.is_written() {
+            let said = Said::new("with `spiffe` there is no `certificate` and no `key`");
+            desk.ledger.problem(at, said.hint("files, or our own X.509-SVID from the agent of a source: keep one"));
+            return None;
+        }
+        return Some(source.map(TlsSettings::Svid));
+    }
     let certificate =
         raw.certificate.try_map(desk.ledger, |text| desk.path(text)).needed(desk.ledger, at, "certificate");
     let key = raw.key.try_map(desk.ledger, |text| desk.path(text)).needed(desk.ledger, at, "key");
-    Some(Some(TlsFiles { certificate: certificate?, key: key? }))
+    Some(Some(TlsSettings::Files(TlsFiles { certificate: certificate?, key: key? })))
 }
 
 fn admin(desk: Desk<'_>, main: &Main) -> Option<SocketAddr> {

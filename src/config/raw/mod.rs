@@ -89,12 +89,17 @@ pub(super) struct Listen {
 /// `listen.tls`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-#[schemars(transform = |s: &mut Schema| required(s, &["certificate", "key"]))]
+#[schemars(transform = |s: &mut Schema| {
+    s.insert("oneOf".to_owned(), json!([{ "required": ["certificate", "key"] }, { "required": ["spiffe"] }]));
+    never_with(s, "spiffe", &["certificate", "key"]);
+})]
 pub(super) struct Tls {
     /// A file with the certificate chain in PEM, the server's own first.
     pub(super) certificate: Text,
     /// A file with the private key in PEM.
     pub(super) key: Text,
+    /// Instead of files: a source by Workload API, whose agent gives this process its own X.509-SVID.
+    pub(super) spiffe: Text,
 }
 
 /// `admin`.

@@ -82,7 +82,6 @@ fn keys_of_later_releases_are_unknown() {
     let kubernetes = |keys: &str| with_source(&format!("name: a\nkubernetes: {{ issuers: [x], {keys} }}"));
     let top = |line: &str| format!("{}{line}\n", with_source(&format!("name: a\n{spiffe}")));
     for (text, key) in [
-        (top("grpc: { reflection: true }"), "grpc"),
         (top("telemetry: { zipkin: https://x }"), "telemetry.zipkin"),
         (top("state: { postgres: x }"), "state.postgres"),
         (top("only: { resources: [orders] }"), "only"),
@@ -98,10 +97,6 @@ fn keys_of_later_releases_are_unknown() {
         ),
         (kubernetes("keys: { push: {} }"), "trust[0].kubernetes.keys.push"),
         (kubernetes("keys: { file: x }, liveness: { token_review: {} }"), "trust[0].kubernetes.liveness"),
-        (
-            top("listen: { tls: { spiffe: prod } }").replace("listen: { tls: { certificate: a, key: b } }\n", ""),
-            "listen.tls.spiffe",
-        ),
         (
             top("").replace("scopes: [read] }]\nrules", "scopes: [read], require: bound }]\nrules"),
             "resources[0].require",

@@ -7,6 +7,7 @@ use crate::issue::SigningSettings;
 use crate::jose::Algorithm;
 use crate::policy::{Expectation, Mode, TestCaller, TokenType};
 use crate::trust::{IssuerKeys, Reuse, SourceKind, SpiffeKeys};
+use crate::wire::TlsSettings;
 
 const SOCKET: &str = "unix:///run/agent.sock";
 
@@ -105,7 +106,8 @@ fn the_sample_is_loaded_and_only_its_key_files_are_missed() {
     assert_eq!(missed, ["trust[0].spiffe.bundle.file", "trust[1].kubernetes.keys.file"]);
     let configuration = loaded.configuration;
     assert_eq!(configuration.issuer.as_str(), "https://id.example");
-    assert_eq!(configuration.listen.tls.as_ref().unwrap().certificate, path.with_file_name("tls.crt"));
+    let Some(TlsSettings::Files(files)) = &configuration.listen.tls else { panic!("no files") };
+    assert_eq!(files.certificate, path.with_file_name("tls.crt"));
     let rotate = Lifetime::from_hours(30 * 24);
     assert_eq!(configuration.signing, SigningSettings::Directory { path: "/var/lib/countersign-keys".into(), rotate });
     let [orders, search] = configuration.resources.as_slice() else { panic!() };
@@ -152,6 +154,10 @@ fn the_server_has_defaults() {
         signing("{ files: /etc/countersign/keys }"),
         SigningSettings::Files { path: "/etc/countersign/keys".into() }
     );
+    let reflection =
+        |written: &str| load_text("grpc", &format!("{text}grpc: {written}\n")).unwrap().configuration.grpc.reflection;
+    assert!(configuration.grpc.reflection && reflection("{}") && !reflection("{ reflection: false }"));
+    assert!(load_text("grpc", &format!("{text}grpc: {{ reflection: none }}\n")).is_err());
     assert!(configuration.rules[0].from.everyone);
     assert_eq!((configuration.limits.per_identity, configuration.limits.in_flight), (None, 512));
     let limited = load_text("limits", &format!("{text}limits: {{ per_identity: 90/m, in_flight: 8 }}\n")).unwrap();

@@ -4,6 +4,7 @@ mod delegation;
 mod faults;
 mod forms;
 mod includes;
+mod listen;
 mod oidc;
 mod published;
 mod reader;

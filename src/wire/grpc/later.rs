@@ -11,10 +11,6 @@ pub(super) async fn introspect() -> Response {
     not_served("Introspect")
 }
 
-pub(super) async fn revoke() -> Response {
-    not_served("Revoke")
-}
-
 fn not_served(method: &str) -> Response {
     failed(&Status::unimplemented(format!("{method} is not served here.")))
 }

@@ -10,6 +10,7 @@ mod exchange;
 mod health;
 mod later;
 mod messages;
+mod revoke;
 mod status;
 mod timeout;
 mod watch;
@@ -18,7 +19,6 @@ mod watch;
 pub mod v1 {
     #![expect(
         missing_docs,
-        clippy::allow_attributes,
         clippy::allow_attributes_without_reason,
         reason = "generated code, documented in its proto file"
     )]
@@ -90,7 +90,7 @@ pub(super) fn router(exchange: &Arc<Exchange>, bodies: Bodies, door: Door) -> Ro
         .route("/countersign.v1.TokenService/Exchange", only(post(exchange::exchange)))
         .route("/countersign.v1.TokenService/Watch", only(post(watch::watch)))
         .route("/countersign.v1.TokenService/Introspect", only(post(later::introspect)))
-        .route("/countersign.v1.TokenService/Revoke", only(post(later::revoke)))
+        .route("/countersign.v1.TokenService/Revoke", only(post(revoke::revoke)))
         .with_state(Core { exchange: Arc::clone(exchange), bodies, drain: drain.clone() });
     let mut routes = Routes::new(health::service(readiness, drain));
     if settings.reflection {

@@ -165,7 +165,7 @@ impl Watch {
                         .await);
                 }
                 self.first = None;
-                self.asks = Some(asks);
+                self.asks = Some(*asks);
                 Ok(true)
             }
             (Some(Some(Sent::FreshCredential(fresh))), Some(asks)) => {

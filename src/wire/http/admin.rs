@@ -53,6 +53,8 @@ async fn ready(State(state): State<AdminState>) -> Response {
                 "kind": source.kind,
                 "keys": source.keys,
                 "skipped": source.skipped,
+                "x509_authorities": source.authorities,
+                "x509_error": source.authorities_error,
                 "key_age_seconds": source.confirmed_at.map(|confirmed| now.since(confirmed).seconds()),
                 "next_attempt": source.next_attempt.map(crate::clock::Timestamp::to_rfc3339),
                 "last_error": source.last_error,

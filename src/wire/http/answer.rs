@@ -39,6 +39,9 @@ pub(super) fn issued(issued: &Issued) -> Response {
     if let (Some(body), false) = (body.as_object_mut(), issued.scopes.is_empty()) {
         body.insert("scope".to_owned(), issued.scopes.to_string().into());
     }
+    if let (Some(body), Some(kind)) = (body.as_object_mut(), issued.issued_token_type) {
+        body.insert("issued_token_type".to_owned(), kind.into());
+    }
     no_store(StatusCode::OK, &body)
 }
 

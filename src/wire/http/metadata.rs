@@ -13,7 +13,7 @@ use axum::response::Response;
 use serde_json::{Map, Value, json};
 
 use super::answer;
-use crate::exchange::{Exchange, Generation, Grants};
+use crate::exchange::{Exchange, Generation};
 use crate::identity::Scope;
 use crate::issue::JWKS_MAX_AGE;
 use crate::jose::Algorithm;
@@ -56,7 +56,7 @@ fn document(generation: &Generation, tls: bool) -> Map<String, Value> {
         "token_endpoint": issuer.endpoint("/token"),
         "revocation_endpoint": issuer.endpoint("/revoke"),
         "jwks_uri": issuer.endpoint("/jwks"),
-        "grant_types_supported": [Grants::ClientCredentials.as_str()],
+        "grant_types_supported": generation.grants().iter().map(|grant| grant.as_str()).collect::<Vec<_>>(),
         // C-11: what Kubernetes and SPIRE publish, and what cloud verifiers want; the same in both documents.
         "response_types_supported": ["id_token"],
         "subject_types_supported": ["public"],
@@ -66,6 +66,9 @@ fn document(generation: &Generation, tls: bool) -> Map<String, Value> {
         // RFC 8414 §2: left out, they would say client_secret_basic.
         "revocation_endpoint_auth_methods_supported": methods,
         "revocation_endpoint_auth_signing_alg_values_supported": algorithms,
+        "introspection_endpoint": issuer.endpoint("/introspect"),
+        "introspection_endpoint_auth_methods_supported": methods,
+        "introspection_endpoint_auth_signing_alg_values_supported": algorithms,
         "scopes_supported": scopes,
     });
     let Value::Object(mut members) = members else { return Map::new() };

@@ -6,9 +6,11 @@ mod admin;
 mod answer;
 pub(in crate::wire) mod body;
 mod form;
+mod introspect;
 mod jwks;
 mod metadata;
 mod revoke;
+mod subject;
 mod token;
 
 use std::sync::Arc;
@@ -55,6 +57,7 @@ pub fn public_router(exchange: &Arc<Exchange>, door: grpc::Door) -> Router {
     Router::new()
         .route(&format!("{base}/token"), only(post(token::token)))
         .route(&format!("{base}/revoke"), only(post(revoke::revoke)))
+        .route(&format!("{base}/introspect"), only(post(introspect::introspect)))
         .route(&format!("{base}/jwks"), only(get(jwks::jwks)))
         .route(&format!("/.well-known/oauth-authorization-server{base}"), only(get(metadata::metadata)))
         .route(&format!("{base}/.well-known/openid-configuration"), only(get(metadata::metadata)))

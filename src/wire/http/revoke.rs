@@ -13,7 +13,7 @@ use axum::response::Response;
 
 use super::answer;
 use super::body::{Bodies, Unread};
-use super::token::{client, form, malformed};
+use super::token::{client, form, malformed, refuse_unread};
 use crate::credential::{CompactJws, PeerChain};
 use crate::exchange::{Exchange, RevokeRequest, Transport};
 use crate::wire::listener::ConnectionInfo;
@@ -30,14 +30,7 @@ pub(super) async fn revoke(
     let challenge = answer::authorization_scheme(&headers);
     let request = match read(&headers, body, &bodies, connection.certificates.as_ref()).await {
         Ok(request) => request,
-        Err(Unread::Refused(refusal)) => {
-            let refusal = exchange.refuse(refusal, &mut decision).await;
-            return answer::refused(&refusal, decision.reference(), challenge);
-        }
-        Err(Unread::CutShort) => {
-            let refusal = malformed("The body ended before it was whole.");
-            return answer::refused(&refusal, decision.reference(), challenge);
-        }
+        Err(unread) => return refuse_unread(&exchange, unread, &mut decision, challenge).await,
     };
     match Box::pin(exchange.revoke(request, &mut decision)).await {
         Ok(()) => answer::done(),

@@ -14,8 +14,9 @@ use axum::response::Response;
 use super::answer;
 use super::body::{Bodies, Unread};
 use super::form::Form;
+use super::subject;
 use crate::credential::{CompactJws, PeerChain, Shown};
-use crate::exchange::{Exchange, ExchangeRequest, Grants, Transport};
+use crate::exchange::{Decision, Exchange, ExchangeRequest, Generation, Grants, Transport};
 use crate::identity::ScopeSet;
 use crate::policy::Ask;
 use crate::reason::{Denied, Malformed, Misshapen, Refusal, quoted};
@@ -37,21 +38,15 @@ pub(super) async fn token(
 ) -> Response {
     let mut decision = exchange.open(Transport::Http, connection.peer.ip());
     let challenge = answer::authorization_scheme(&headers);
-    let request = match read(&headers, body, &bodies, connection.certificates).await {
+    let generation = exchange.generation();
+    let request = match read(&headers, body, &bodies, &generation, connection.certificates).await {
         Ok((grant, request)) => {
             decision.of_grant(grant);
             request
         }
-        Err(Unread::Refused(refusal)) => {
-            let refusal = exchange.refuse(refusal, &mut decision).await;
-            return answer::refused(&refusal, decision.reference(), challenge);
-        }
-        // Its sender is gone or has given up: the record says that the connection dropped, and not that somebody was refused.
-        Err(Unread::CutShort) => {
-            let refusal = malformed("The body ended before it was whole.");
-            return answer::refused(&refusal, decision.reference(), challenge);
-        }
+        Err(unread) => return refuse_unread(&exchange, unread, &mut decision, challenge).await,
     };
+    drop(generation);
     // Boxed: its state is large, and a request that never arrives whole would hold memory for all of it.
     match Box::pin(exchange.run(request, &mut decision)).await {
         Ok(issued) => answer::issued(&issued),
@@ -59,17 +54,35 @@ pub(super) async fn token(
     }
 }
 
+/// Answers a request whose form could not be read.
+pub(super) async fn refuse_unread(
+    exchange: &Exchange,
+    unread: Unread,
+    decision: &mut Decision,
+    challenge: Option<&'static str>,
+) -> Response {
+    let refusal = match unread {
+        Unread::Refused(refusal) => exchange.refuse(refusal, decision).await,
+        // Its sender is gone or has given up: the record says that the connection dropped, and not that somebody was refused.
+        Unread::CutShort => malformed("The body ended before it was whole."),
+    };
+    answer::refused(&refusal, decision.reference(), challenge)
+}
+
 async fn read(
     headers: &HeaderMap,
     body: Body,
     bodies: &Bodies,
+    generation: &Generation,
     peer: Option<Arc<PeerChain>>,
 ) -> Result<(Grants, ExchangeRequest), Unread> {
     let form = form(headers, body, bodies).await?;
-    let grant = grant_type(&form)?;
+    let grant = grant_type(&form, generation)?;
     let client = client(&form, headers, peer.as_ref())?;
+    let tokens = subject::shown(&form, grant)?;
     let ask = ask(&form)?;
-    Ok((grant, ExchangeRequest { peer, ..ExchangeRequest::of_client(client, ask) }))
+    let request = ExchangeRequest::of_client(client, ask);
+    Ok((grant, ExchangeRequest { subject: tokens.subject, actor: tokens.actor, peer, ..request }))
 }
 
 /// The parameters of a request, for every endpoint that takes a form.
@@ -93,11 +106,10 @@ fn is_form(content_type: &str) -> bool {
         })
 }
 
-fn grant_type(form: &Form) -> Result<Grants, Refusal> {
+fn grant_type(form: &Form, generation: &Generation) -> Result<Grants, Refusal> {
     let Some(named) = form.value("grant_type") else { return Err(malformed("Parameter grant_type is missing.")) };
-    let served = [Grants::ClientCredentials];
-    served.into_iter().find(|grant| grant.as_str() == named).ok_or_else(|| {
-        let served: Vec<&str> = served.iter().map(|grant| grant.as_str()).collect();
+    generation.grants().iter().copied().find(|grant| grant.as_str() == named).ok_or_else(|| {
+        let served: Vec<&str> = generation.grants().iter().map(|grant| grant.as_str()).collect();
         Refusal::malformed(
             Malformed::GrantUnsupported,
             format!("grant_type {} is not served; served are: {}.", quoted(named), served.join(", ")),

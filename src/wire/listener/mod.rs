@@ -6,6 +6,7 @@ mod activity;
 mod client_certificate;
 mod connection;
 mod limits;
+mod own_svid;
 mod protocol;
 mod request;
 #[cfg(all(test, feature = "world"))]
@@ -17,17 +18,21 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use axum::Router;
+use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::{info, warn};
 
 pub use limits::Limits;
+pub use own_svid::SvidReceiver;
 
 use self::connection::Door;
+use self::own_svid::Svid;
 use self::protocol::Protocols;
 use self::tls::Certificate;
-use super::settings::{AdminSettings, ListenSettings};
+use super::settings::{AdminSettings, ListenSettings, TlsSettings};
 use crate::clock::Clock;
 use crate::credential::PeerChain;
 use crate::lifecycle::Drain;
@@ -54,22 +59,51 @@ pub struct ConnectionInfo {
 pub struct Listener {
     socket: TcpListener,
     address: SocketAddr,
-    certificate: Option<Certificate>,
+    certificate: Option<Shown>,
+}
+
+/// The certificate that is shown.
+#[derive(Debug)]
+enum Shown {
+    Files(Certificate),
+    Svid(Svid),
+}
+
+impl Shown {
+    fn current(&self) -> Arc<ArcSwap<ServerConfig>> {
+        match self {
+            Self::Files(certificate) => certificate.current(),
+            Self::Svid(svid) => svid.current(),
+        }
+    }
+
+    /// Follows its source for as long as it is polled.
+    async fn follow(self, clock: &dyn Clock) {
+        match self {
+            Self::Files(certificate) => certificate.follow(clock).await,
+            Self::Svid(svid) => svid.follow().await,
+        }
+    }
 }
 
 impl Listener {
-    /// Binds the public address and reads the certificate.
+    /// Binds the public address and reads the certificate. `svids` brings our own X.509-SVIDs, where the settings name a source.
     ///
     /// # Errors
     /// The address cannot be bound; or it is plain HTTP on an address that is not loopback (TOK-09); or the certificate cannot be
     /// served. Each names the address or the file.
-    pub async fn bind(settings: &ListenSettings) -> io::Result<Self> {
+    pub async fn bind(settings: &ListenSettings, svids: Option<SvidReceiver>) -> io::Result<Self> {
         let certificate = match &settings.tls {
-            Some(files) => Some(
+            Some(TlsSettings::Files(files)) => Some(Shown::Files(
                 Certificate::load(files.clone())
                     .await
                     .map_err(|fault| io::Error::new(io::ErrorKind::InvalidData, fault))?,
-            ),
+            )),
+            Some(TlsSettings::Svid(source)) => {
+                let svids =
+                    svids.ok_or_else(|| io::Error::other(format!("nobody brings the X.509-SVID of {source}")))?;
+                Some(Shown::Svid(Svid::new(svids).map_err(io::Error::other)?))
+            }
             None if settings.address.ip().to_canonical().is_loopback() => None,
             None => {
                 let text = format!(
@@ -94,7 +128,7 @@ impl Listener {
         Self::open(settings.address, None).await
     }
 
-    async fn open(address: SocketAddr, certificate: Option<Certificate>) -> io::Result<Self> {
+    async fn open(address: SocketAddr, certificate: Option<Shown>) -> io::Result<Self> {
         let named = |error: io::Error| io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"));
         let socket = TcpListener::bind(address).await.map_err(named)?;
         let address = socket.local_addr().map_err(named)?;
@@ -114,7 +148,7 @@ impl Listener {
         let _running = drain.hold();
         info!(address = %self.address, tls = self.certificate.is_some(), "listening");
         let door = Arc::new(Door {
-            tls: self.certificate.as_ref().map(Certificate::current),
+            tls: self.certificate.as_ref().map(Shown::current),
             router,
             protocols: Protocols::new(&limits, &drain),
             limits: Arc::new(limits),

@@ -1,4 +1,4 @@
-//! Which certificate the listener shows: a pair of files, read again when their content changes.
+//! Which certificate the listener shows: a pair of files, read again when their content changes, or our own X.509-SVID.
 //!
 //! Never puts a bad pair in the place of a good one, and never puts a key into an error or a log line.
 
@@ -13,7 +13,7 @@ use rustls::ServerConfig;
 use rustls::crypto::{CryptoProvider, aws_lc_rs as provider};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::NoServerSessionStorage;
+use rustls::server::{NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::version::{TLS12, TLS13};
 use tracing::{info, warn};
@@ -169,8 +169,6 @@ fn read_up_to(limit: u64, path: &Path, content: &mut Vec<u8>) -> Result<(), Pair
     if read as u64 > limit { Err(PairFault::TooLong { path: path.to_owned(), limit }) } else { Ok(()) }
 }
 
-/// BCP 195: TLS 1.2 and 1.3 with the provider's suites, which are all AEAD with forward secrecy. No resumption: a resumed session
-/// would skip the check of a client's certificate.
 fn server_config(pair: &Pair, files: &TlsFiles, provider: &Arc<CryptoProvider>) -> Result<ServerConfig, PairFault> {
     let refused =
         |source| PairFault::Refused { certificate: files.certificate.clone(), key: files.key.clone(), source };
@@ -186,11 +184,19 @@ fn server_config(pair: &Pair, files: &TlsFiles, provider: &Arc<CryptoProvider>) 
     // `from_der` lets a pair pass that cannot be compared.
     certified.keys_match().map_err(refused)?;
 
+    showing(Arc::new(SingleCertAndKey::from(certified)), provider).map_err(refused)
+}
+
+/// BCP 195: TLS 1.2 and 1.3 with the provider's suites, which are all AEAD with forward secrecy. No resumption: a resumed session
+/// would skip the check of a client's certificate.
+pub(super) fn showing(
+    certificate: Arc<dyn ResolvesServerCert>,
+    provider: &Arc<CryptoProvider>,
+) -> Result<ServerConfig, rustls::Error> {
     let mut config = ServerConfig::builder_with_provider(Arc::clone(provider))
-        .with_protocol_versions(&[&TLS13, &TLS12])
-        .map_err(refused)?
+        .with_protocol_versions(&[&TLS13, &TLS12])?
         .with_client_cert_verifier(Arc::new(Possession::new(provider.signature_verification_algorithms)))
-        .with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
+        .with_cert_resolver(certificate);
     config.alpn_protocols = vec![HTTP2.to_vec(), HTTP1.to_vec()];
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;

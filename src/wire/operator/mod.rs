@@ -93,6 +93,12 @@ pub struct SourceReport {
     pub keys: usize,
     /// Keys that are passed over.
     pub skipped: usize,
+    /// X.509 authorities.
+    #[serde(default)]
+    pub authorities: usize,
+    /// What is wrong with them now.
+    #[serde(default)]
+    pub authorities_error: Option<String>,
     /// Whose keys it shows copies of.
     pub copies_of: Vec<String>,
     /// Seconds since the keys were confirmed.
@@ -189,6 +195,8 @@ async fn status(State(state): State<OperatorState>) -> Json<Status> {
         kind: source.kind.to_owned(),
         keys: source.keys,
         skipped: source.skipped,
+        authorities: source.authorities,
+        authorities_error: source.authorities_error,
         copies_of: source.collisions.iter().map(|collision| collision.holder.to_string()).collect(),
         age_seconds: source.confirmed_at.map(|confirmed| now.since(confirmed).seconds()),
         usable_seconds: source.usable_until.map(ahead),

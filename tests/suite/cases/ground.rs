@@ -38,7 +38,12 @@ pub struct Ground {
 
 impl Ground {
     pub async fn new() -> Self {
-        let stage = Stage::with(config).await;
+        Self::with("").await
+    }
+
+    /// With further lines in the configuration.
+    pub async fn with(lines: &str) -> Self {
+        let stage = Stage::with(|world, issuer| config(world, issuer) + lines).await;
         let trap = TcpListener::bind("127.0.0.1:0").unwrap();
         trap.set_nonblocking(true).unwrap();
         let svid = stage.svid();
@@ -145,6 +150,48 @@ impl Ground {
             .set("resource", "https://shared.example")
     }
 
+    /// A JWT-SVID of another workload of our trust domain.
+    pub fn workload(&self, path: &str) -> String {
+        self.stage.svid_forge().claim("sub", format!("spiffe://prod.example{path}")).sign().unwrap().token()
+    }
+
+    /// A token exchange: that workload shows a token of that type, for the resource `stock`.
+    pub fn exchange(&self, path: &str, kind: &str, token: &str) -> Request {
+        self.svid_text(&self.workload(path))
+            .set("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange")
+            .with("subject_token", token)
+            .with("subject_token_type", &format!("urn:ietf:params:oauth:token-type:{kind}"))
+            .set("resource", "https://stock.example")
+    }
+
+    /// A good one: who serves `orders` acts for the shop, by the token that it was called with.
+    pub fn good_exchange(&self) -> Request {
+        self.exchange("/serves/orders", "access_token", &self.ours)
+    }
+
+    /// The same with a JWT-SVID of the shop, spoiled before it is signed.
+    pub fn svid_exchange(&self, spoil: impl FnOnce(Forge) -> Forge) -> Request {
+        self.exchange("/serves/orders", "jwt", &spoil(self.stage.svid_forge()).sign().unwrap().token())
+    }
+
+    /// A token that we would have signed ourselves, had we come to say that.
+    pub fn ours_saying(&self, typ: &str, say: impl FnOnce(&mut serde_json::Map<String, Value>)) -> String {
+        let mut claims = crate::stage::part(&self.ours, 1).as_object().cloned().unwrap();
+        say(&mut claims);
+        let ring = self.stage.app.exchange().issuer().ring();
+        let key = ring.active(countersign::jose::Algorithm::ES256, self.now()).unwrap();
+        key.signing_key().seal(typ, &claims).unwrap().into_text().expose().clone()
+    }
+
+    /// A question about a token by the workload that its SVID names.
+    pub fn introspection(&self, path: &str, token: &str) -> Request {
+        self.svid_text(&self.workload(path))
+            .without("grant_type")
+            .without("resource")
+            .with("token", token)
+            .at("/introspect")
+    }
+
     /// The good ones of every source are granted.
     pub async fn good_ones_are_granted(&self, when: &str) {
         let keep = |forge: Forge| forge;
@@ -158,6 +205,8 @@ impl Ground {
             (self.keyring(&es256("fit"), keep), "spiffe://id.example/k8s/keyring/ns/shop/sa/api"),
             (self.partner(&es256("partner"), keep), PARTNER),
             (self.ci(keep), "spiffe://id.example/ci/github/4711"),
+            (self.good_exchange(), API),
+            (self.svid_exchange(keep), API),
         ] {
             let answer = request.send(&self.client, self.issuer()).await;
             assert_eq!(answer.status, 200, "{sub} {when} the rows: {}", answer.text);
@@ -211,8 +260,11 @@ const FILE_SOURCES: &str = r#"
 
 const RESOURCES_AND_RULES: &str = r#"
 resources:
-  - { name: orders, audience: "https://orders.example", scopes: [read, write], lifetime: 5m, owner: team-commerce }
+  - { name: orders, audience: "https://orders.example", scopes: [read, write], lifetime: 5m, owner: team-commerce, served_by: { source: prod, path: /serves/orders } }
   - { name: search, audience: "https://search.example", scopes: [find], lifetime: 5m, algorithm: RS256, typ: JWT }
+  - { name: stock, audience: "https://stock.example", scopes: [read, write, count], lifetime: 5m, served_by: { source: prod, path: /serves/stock } }
+  - { name: books, audience: "https://books.example", scopes: [read, write], lifetime: 5m, served_by: { source: prod, path: /serves/books } }
+  - { name: inbox, audience: "spiffe://prod.example/serves/inbox", scopes: [read], lifetime: 2m }
   - { name: vault, audience: "https://vault.example", scopes: [open], lifetime: 1m }
   - { name: shared, audience: "https://shared.example", scopes: [look], lifetime: 5m }
 rules:
@@ -259,7 +311,41 @@ rules:
   - name: the platform that shares its issuer with a cluster
     from: { source: twin, team: [core, "4711"] }
     to: { resource: orders, scopes: [read] }
+  - name: the shop reads orders for people
+    from: { source: prod, path: /ns/shop/sa/api }
+    to: { resource: orders, scopes: [read] }
+    on_behalf_of: { subjects: login }
   - name: pods of one node
     from: { source: eu1, namespace: shop, service_account: placed, node: node-1 }
     to: { resource: orders, scopes: [read] }
+  - name: orders acts on stock for workloads
+    from: { source: prod, path: /serves/orders }
+    to: { resource: stock, scopes: [read, write, count] }
+    on_behalf_of: { subjects: [prod, fleet], scopes: [read, count] }
+  - name: the inbox acts on stock
+    from: { source: prod, path: /serves/inbox }
+    to: { resource: stock, scopes: [read] }
+    on_behalf_of: { subjects: prod }
+  - name: stock acts on books
+    from: { source: prod, path: /serves/stock }
+    to: { resource: books, scopes: [read, write] }
+    on_behalf_of: { subjects: prod, depth: 2 }
+  - name: books acts on stock, three deep
+    from: { source: prod, path: /serves/books }
+    to: { resource: stock, scopes: [read] }
+    on_behalf_of: { subjects: prod, depth: 3 }
+  - name: books acts on orders, two deep
+    from: { source: prod, path: /serves/books }
+    to: { resource: orders, scopes: [read] }
+    on_behalf_of: { subjects: prod, depth: 2 }
+  - name: the mask is taken for its subject
+    from: { source: prod, path: /serves/mask }
+    to: { resource: stock, scopes: [read] }
+    on_behalf_of: { subjects: prod, impersonate: true }
+  - name: plain rules are for oneself
+    from: { source: prod, path: /serves/plain }
+    to: { resource: stock, scopes: [read] }
+  - name: the shop writes to the inbox
+    from: { source: prod, path: /ns/shop/sa/api }
+    to: { resource: inbox, scopes: [read] }
 "#;

@@ -23,7 +23,8 @@ async fn other_methods_tok_01_and_paths_have_no_record() {
             assert_eq!(form(&answer), Vec::<String>::new(), "{method}");
         }
     }
-    for path in ["/", "/token/", "/Token", "//token", "/token;x", "/token%20", "/introspect", "/register", "/authorize"]
+    for path in
+        ["/", "/token/", "/Token", "//token", "/token;x", "/token%20", "/introspect/", "/register", "/authorize"]
     {
         let answer = ground.good().at(path).send(&ground.client, ground.issuer()).await;
         assert_eq!((answer.status, form(&answer)), (404, Vec::new()), "{path}: {}", answer.text);

@@ -12,7 +12,7 @@ use countersign::world::keys::Algorithm;
 use super::ground::{Ground, PARTNER};
 use super::keyring::{es256, rsa};
 use super::request::Request;
-use super::run::{CLIENT, CLIENT_401, GRANT, check, shown};
+use super::run::{CLIENT, CLIENT_401, GRANT, REQUEST, check, shown};
 use crate::stage::{API, ORDERS};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -35,17 +35,61 @@ async fn no_token_passes_for_another_bcj_09() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// The two cells of places that exist and take their token: `XC-01/jwt-spiffe` and `XC-07/jwt-bearer`.
+/// The cells of places that exist and take their token.
 #[tokio::test(flavor = "multi_thread")]
 async fn each_token_passes_where_it_belongs() {
     let ground = Ground::new().await;
-    for (cell, sub) in [("XC-01/jwt-spiffe", API), ("XC-07/jwt-bearer", "spiffe://id.example/k8s/eu1/ns/shop/sa/api")] {
+    let pod = "spiffe://id.example/k8s/eu1/ns/shop/sa/api";
+    for (cell, sub) in [
+        ("XC-01/jwt-spiffe", API),
+        ("XC-07/jwt-bearer", pod),
+        ("XC-01/subject-jwt", API),
+        ("XC-07/subject-jwt", pod),
+        ("XC-03/subject-access-token", API),
+    ] {
         let (row, place) = cell.split_once('/').unwrap();
         let (_, token) = tokens(&ground, row).remove(0);
         let answer = put(&ground, place, &token).0.send(&ground.client, ground.issuer()).await;
         assert_eq!((answer.status, &answer.claims()["sub"]), (200, &json!(sub)), "{cell}: {}", answer.text);
     }
 }
+
+/// Introspection never refuses a token; it calls those of others inactive.
+#[tokio::test(flavor = "multi_thread")]
+async fn only_tokens_of_ours_are_active_int_10() {
+    let ground = Ground::new().await;
+    for (cell, active) in ACTIVE {
+        for (what, token) in tokens(&ground, cell.split_once('/').unwrap().0) {
+            // The second token of that row is for a resource that this caller does not serve.
+            let path = if token == ground.ours_as_jwt { "/ns/shop/sa/api" } else { "/serves/orders" };
+            let answer = ground.introspection(path, &token).send(&ground.client, ground.issuer()).await;
+            assert_eq!(
+                (answer.status, &answer.body["active"]),
+                (200, &json!(active)),
+                "{cell} ({what}): {}",
+                answer.text
+            );
+            assert_eq!(answer.body.as_object().unwrap().len() > 1, *active, "{cell} ({what}): {}", answer.text);
+        }
+    }
+}
+
+const ACTIVE: &[(&str, bool)] = &[
+    ("XC-01/introspection", false),
+    ("XC-02/introspection", false),
+    ("XC-03/introspection", true),
+    ("XC-04/introspection", false),
+    ("XC-05/introspection", false),
+    ("XC-06/introspection", false),
+    ("XC-07/introspection", false),
+    ("XC-08/introspection", false),
+    ("XC-09/introspection", false),
+    ("XC-10/introspection", false),
+    ("XC-11/introspection", false),
+    ("XC-12/introspection", false),
+    ("XC-13/introspection", false),
+    ("XC-14/introspection", false),
+];
 
 fn put(ground: &Ground, place: &str, token: &str) -> (Request, (&'static str, u16)) {
     let bare = ground.good().without("client_assertion").without("client_assertion_type");
@@ -56,6 +100,8 @@ fn put(ground: &Ground, place: &str, token: &str) -> (Request, (&'static str, u1
             let grant = "urn:ietf:params:oauth:grant-type:jwt-bearer";
             (Request::form(&[("grant_type", grant), ("assertion", token), ("resource", ORDERS)]), GRANT)
         }
+        "subject-jwt" => (ground.exchange("/serves/orders", "jwt", token), REQUEST),
+        "subject-access-token" => (ground.exchange("/serves/orders", "access_token", token), REQUEST),
         "attestation" => {
             let proof =
                 ground.stage.svid_forge().header("typ", "oauth-client-attestation-pop+jwt").sign().unwrap().token();
@@ -175,6 +221,31 @@ const CELLS: &[(&str, &[&str])] = &[
     ("XC-13/jwt-bearer", &["credential_malformed", "credential_malformed"]),
     ("XC-14/jwt-spiffe", &["key_unknown"]),
     ("XC-14/jwt-bearer", &["source_unknown"]),
+    ("XC-02/subject-jwt", &["audience_mismatch"]),
+    ("XC-03/subject-jwt", &["credential_malformed", "key_unknown"]),
+    ("XC-04/subject-jwt", &["audience_mismatch", "key_unknown"]),
+    ("XC-05/subject-jwt", &["credential_malformed", "key_unknown"]),
+    ("XC-06/subject-jwt", &["credential_malformed"]),
+    ("XC-08/subject-jwt", &["audience_mismatch"]),
+    ("XC-09/subject-jwt", &["credential_malformed", "credential_malformed"]),
+    ("XC-10/subject-jwt", &["credential_malformed", "credential_malformed"]),
+    ("XC-11/subject-jwt", &["credential_malformed"]),
+    ("XC-12/subject-jwt", &["algorithm_refused", "credential_malformed", "credential_malformed"]),
+    ("XC-13/subject-jwt", &["credential_malformed", "credential_malformed"]),
+    ("XC-14/subject-jwt", &["key_unknown"]),
+    ("XC-01/subject-access-token", &["source_unknown"]),
+    ("XC-02/subject-access-token", &["source_unknown"]),
+    ("XC-04/subject-access-token", &["source_unknown", "credential_malformed"]),
+    ("XC-05/subject-access-token", &["credential_malformed", "credential_malformed"]),
+    ("XC-06/subject-access-token", &["credential_malformed"]),
+    ("XC-07/subject-access-token", &["credential_malformed"]),
+    ("XC-08/subject-access-token", &["credential_malformed"]),
+    ("XC-09/subject-access-token", &["credential_malformed", "credential_malformed"]),
+    ("XC-10/subject-access-token", &["credential_malformed", "credential_malformed"]),
+    ("XC-11/subject-access-token", &["credential_malformed"]),
+    ("XC-12/subject-access-token", &["algorithm_refused", "credential_malformed", "credential_malformed"]),
+    ("XC-13/subject-access-token", &["credential_malformed", "credential_malformed"]),
+    ("XC-14/subject-access-token", &["source_unknown"]),
     ("XC-01/jwt-bearer-grant", &["grant_unsupported"]),
     ("XC-02/jwt-bearer-grant", &["grant_unsupported"]),
     ("XC-03/jwt-bearer-grant", &["grant_unsupported", "grant_unsupported"]),

@@ -1,15 +1,15 @@
 //! Tokens of people: one good token, spoiled in one respect, as the verifier of subjects judges it. That no person is a caller is in `oidc`.
 
-use countersign::clock::Clock;
-use countersign::credential::CompactJws;
+use countersign::credential::{CompactJws, Shown};
 use countersign::identity::{Confirmation, VerifiedSubject};
+use countersign::policy::{Ask, PolicyTrace};
 use countersign::verify::person::verify;
-use countersign::verify::{Evidence, Subject, Verifier};
+use countersign::verify::{Evidence, Parties, Subject};
 use countersign::world::forge::Forge;
 use serde_json::json;
 
 use super::ground::Ground;
-use crate::stage::API;
+use crate::stage::{API, part};
 
 /// One way to be refused.
 type Row = (&'static str, &'static str, fn(&Ground, Forge) -> Forge);
@@ -21,14 +21,12 @@ fn alice(ground: &Ground) -> Forge {
 /// What the verifier of subjects says of a token: the person, or the reason.
 async fn judged(ground: &Ground, token: &Forge) -> Result<Subject, &'static str> {
     let generation = ground.stage.app.exchange().generation();
-    let verifier = Verifier {
-        trust: generation.trust(),
-        issuer: generation.issuer(),
-        identity_domain: generation.identity_domain(),
-        at: ground.stage.clock.now(),
-    };
+    let verifier = generation.verifier(ground.now());
     let jws = CompactJws::parse(token.sign().unwrap().token()).unwrap();
-    verify(&verifier, &jws, &mut Evidence::default()).await.map_err(|refusal| refusal.reason().code())
+    verify(&verifier, &jws, &mut Evidence::default())
+        .await
+        .map(|token| token.subject)
+        .map_err(|refusal| refusal.reason().code())
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -117,4 +115,41 @@ async fn neighbours_of_refused_people_are_taken() {
         Some(Confirmation::Key("thumbprint".to_owned())),
         "it is worth nothing without the key"
     );
+}
+
+/// A rule with `on_behalf_of` lets a workload act for people of these subjects: `sub` is the person under our name for its issuer, `act`
+/// the workload, and the token ends with the person's. Without such a rule, or for another workload, nothing is granted.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_workload_acts_for_a_person_as_a_rule_says() {
+    let ground = Ground::new().await;
+    let generation = ground.stage.app.exchange().generation();
+    let verifier = generation.verifier(ground.now());
+    let ends = ground.now().seconds() + 77;
+    let token = alice(&ground).claim("exp", ends);
+    let decide = async |caller: String, resource: &str, may_act: Option<&str>| {
+        let token = match may_act {
+            Some(id) => token.clone().claim("may_act", json!({ "sub": id })),
+            None => token.clone(),
+        };
+        let shown = Shown::JwtSvid(CompactJws::parse(caller).unwrap());
+        let client = verifier.verify(&shown, &mut Evidence::default()).await.unwrap();
+        let subject = Some(judged(&ground, &token).await.unwrap());
+        let parties = Parties { client, actor: None, subject, binding: None };
+        let ask = Ask { audience: Some(resource.to_owned()), ..Ask::default() };
+        let grant = generation.policy().evaluate(&parties, &ask, &mut PolicyTrace::default());
+        let grant = grant.map_err(|refusal| refusal.reason().code())?;
+        let minted = ground.stage.app.exchange().issuer().mint(generation.issuer(), &grant, verifier.at).unwrap();
+        Ok::<_, &str>(part(minted.expose(), 1))
+    };
+    let life = countersign::clock::Lifetime::from_minutes(5);
+    let other =
+        ground.stage.world.trust_domain().mint("spiffe://prod.example/readers/a", &[ground.issuer()], life).unwrap();
+    let claims = decide(ground.stage.svid(), "orders", None).await.unwrap();
+    assert_eq!((&claims["sub"], &claims["act"]["sub"]), (&json!("login|alice"), &json!(API)));
+    assert_eq!((&claims["exp"], &claims["scope"]), (&json!(ends), &json!("read")));
+    assert_eq!(decide(ground.stage.svid(), "search", None).await, Err("not_granted"), "no rule with on_behalf_of");
+    assert_eq!(decide(other, "orders", None).await, Err("not_granted"), "another workload");
+    assert!(decide(ground.stage.svid(), "orders", Some(API)).await.is_ok(), "TX-17");
+    let named = decide(ground.stage.svid(), "orders", Some("spiffe://prod.example/other")).await;
+    assert_eq!(named, Err("delegation_denied"), "TX-17");
 }

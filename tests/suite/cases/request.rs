@@ -172,7 +172,7 @@ impl Request {
     /// Sends it.
     pub async fn send(&self, client: &reqwest::Client, issuer: &str) -> Answer {
         for (name, value) in &self.parameters {
-            if matches!(name.as_str(), "client_assertion" | "assertion") {
+            if matches!(name.as_str(), "client_assertion" | "assertion" | "subject_token" | "actor_token" | "token") {
                 evidence::secret(value);
             }
         }

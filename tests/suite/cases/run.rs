@@ -23,6 +23,8 @@ pub const CLIENT: Wire = ("invalid_client", 400);
 pub const CLIENT_401: Wire = ("invalid_client", 401);
 /// No such grant.
 pub const GRANT: Wire = ("unsupported_grant_type", 400);
+/// An assertion that grants nothing.
+pub const ASSERTION: Wire = ("invalid_grant", 400);
 /// No such target.
 pub const TARGET: Wire = ("invalid_target", 400);
 /// No such scope.
@@ -60,7 +62,7 @@ pub async fn refuse(ground: &Ground, rows: &[Row]) {
         }
         let request = (row.make)(ground);
         let over_grpc = match (request.to_grpc(), http_only(row.name)) {
-            (Ok(call), None) => check_grpc(ground, row.reason, &call).await,
+            (Ok(call), None) => check_grp_02_grp_03(ground, row.reason, &call).await,
             (Err(why), Some(listed)) if why == listed => Vec::new(),
             (Ok(_), Some(_)) => vec!["has a form over gRPC, and is in http_only.txt".to_owned()],
             (Err(why), _) => vec![format!("http_only.txt lacks: {}: {why}", row.name)],
@@ -105,7 +107,7 @@ fn the_list_of_what_has_no_form_over_grpc_is_right() {
 }
 
 /// What is wrong with a refusal over gRPC: GRP-01, GRP-02, GRP-03.
-async fn check_grpc(ground: &Ground, reason: &str, call: &Call) -> Vec<String> {
+async fn check_grp_02_grp_03(ground: &Ground, reason: &str, call: &Call) -> Vec<String> {
     let status = match ground.grpc.exchange(call).await {
         Ok(_) => return vec![format!("granted instead of {reason}")],
         Err(status) => status,

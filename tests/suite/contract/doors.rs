@@ -4,7 +4,7 @@ use super::header;
 use crate::stage::Stage;
 
 const DOCUMENTS: [&str; 3] = ["/jwks", "/.well-known/oauth-authorization-server", "/.well-known/openid-configuration"];
-const NOWHERE: [&str; 14] = [
+const NOWHERE: [&str; 13] = [
     "/",
     "/token/",
     "/Token",
@@ -15,7 +15,6 @@ const NOWHERE: [&str; 14] = [
     "/jwks.json",
     "/.well-known/",
     "/introspect",
-    "/revoke",
     "/readyz",
     "/healthz",
     "/metrics",
@@ -31,9 +30,11 @@ fn allowed(list: &str) -> Vec<&str> {
 #[tokio::test(flavor = "multi_thread")]
 async fn tok_01_other_methods_are_405_with_allow() {
     let stage = Stage::standard().await;
-    for method in METHODS.into_iter().filter(|method| *method != "POST") {
-        let answer = stage.request(method, "/token", &[]).await;
-        assert_eq!((answer.status, header(&answer, "allow")), (405, "POST"), "{method}");
+    let others = || METHODS.into_iter().filter(|method| *method != "POST");
+    for (path, method) in ["/token", "/revoke"].into_iter().flat_map(|path| others().map(move |method| (path, method)))
+    {
+        let answer = stage.request(method, path, &[]).await;
+        assert_eq!((answer.status, header(&answer, "allow")), (405, "POST"), "{method} {path}");
         assert_eq!(header(&answer, "cache-control"), "no-store", "TOK-12 {method}");
         if method != "HEAD" {
             assert_eq!(answer.error(), "invalid_request", "{method}");

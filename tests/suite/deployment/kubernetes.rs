@@ -99,7 +99,7 @@ fn every_path_of_the_configuration_is_mounted() {
         found.unwrap_or_else(|| panic!("{} is on no volume", path.display()))
     };
     let volume_of = |path: &Path| named(&pod["volumes"], &mount_of(path)["name"]);
-    let tls = configuration.listen.tls.as_ref().unwrap();
+    let Some(countersign::wire::TlsSettings::Files(tls)) = &configuration.listen.tls else { panic!("no files") };
     let secret = |path: &Path| {
         assert_eq!(mount_of(path)["readOnly"], true);
         volume_of(path)["secret"]["secretName"].as_str().unwrap().to_owned()

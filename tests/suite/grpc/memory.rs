@@ -9,6 +9,7 @@ use futures_util::future::join_all;
 
 use super::watch::Open;
 use super::{Call, Client};
+use crate::evidence;
 use crate::faults::served::Town;
 use crate::stage::part;
 
@@ -62,7 +63,7 @@ async fn a_thousand_streams_are_small_and_changes_reach_all_of_them() {
     let mut streams = open(&clients, &call).await;
     assert_eq!(streams.len(), STREAMS);
     let each = process.resident().saturating_sub(before) / STREAMS as u64;
-    println!("{each} KiB resident for each of {STREAMS} streams");
+    evidence::keep("grpc.txt", &format!("{each} KiB resident for each of {STREAMS} streams"));
     assert!(each <= MOST, "{each} KiB for each stream");
 
     let config = town.directory.path().join("a.yaml");
@@ -75,6 +76,6 @@ async fn a_thousand_streams_are_small_and_changes_reach_all_of_them() {
     let kid = key.key_id.to_string();
     reaches_all(&mut streams, "the key", |token, _| part(token, 0)["kid"] == kid.as_str()).await;
     let after = process.resident().saturating_sub(before) / STREAMS as u64;
-    println!("{after} KiB resident for each after both changes");
+    evidence::keep("grpc.txt", &format!("{after} KiB resident for each after both changes"));
     assert!(after <= MOST, "{after} KiB for each stream after both changes");
 }

@@ -25,7 +25,7 @@ pub struct Open {
 
 /// The first message.
 pub fn first(call: &Call) -> v1::WatchRequest {
-    v1::WatchRequest { message: Some(v1::watch_request::Message::Exchange(call.message.clone())) }
+    v1::WatchRequest { message: Some(v1::watch_request::Message::Exchange(Box::new(call.message.clone()))) }
 }
 
 /// A later message.
@@ -155,7 +155,7 @@ async fn grp_05_a_fresh_credential_is_of_the_same_identity() {
     let call = Call::svid(&stage.svid());
     let mut proof = call.message.clone();
     proof.dpop_proof = "a.b.c".to_owned();
-    let proof = v1::WatchRequest { message: Some(v1::watch_request::Message::Exchange(proof)) };
+    let proof = v1::WatchRequest { message: Some(v1::watch_request::Message::Exchange(Box::new(proof))) };
     for message in [fresh_svid(&stage.svid()), proof] {
         let mut open = Open::with(&client, &call, message).await;
         assert_eq!(open.end().await, (Code::InvalidArgument, "MALFORMED_REQUEST".to_owned()));

@@ -85,11 +85,6 @@ impl Ground {
         Connection::open(&self.issuer, self.roots(), identity, &TLS13).await.unwrap()
     }
 
-    /// A connection with a certificate by our trust domain.
-    pub async fn connect_as(&self, params: &CertificateParams) -> Connection {
-        self.connect(Some(alone(&self.prod().issue_x509(params).unwrap()))).await
-    }
-
     /// One request with `client_id` on a connection of its own.
     pub async fn ask(&self, identity: Identity, id: &str) -> Answer {
         ask(&mut self.connect(Some(identity)).await, id).await

@@ -1,8 +1,10 @@
 //! `POST /revoke` (RFC 7009).
 
 use countersign::clock::Lifetime;
+use countersign::wire::grpc::v1;
 
 use super::{ask, is_active, token};
+use crate::grpc::{Client, Told};
 use crate::stage::{Answer, JWT_BEARER, JWT_SPIFFE, Stage, encode};
 
 /// A revocation by the standard workload, with further parameters.
@@ -123,4 +125,30 @@ async fn rev_07_rev_09_the_endpoint_is_published_and_entries_leave_with_their_to
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
     panic!("the entry did not leave");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rev_03_rev_04_grpc_revokes_by_the_same_rules() {
+    let stage = Stage::standard().await;
+    let client = Client::of(&stage.issuer);
+    let (ours, pods) = (stage.exchange_svid(&stage.svid()).await, stage.exchange_pod(&stage.pod_token("eu1")).await);
+    let (ours, pods) = (token(&ours), token(&pods));
+    let revoke = async |credential: Option<&str>, token: &str| {
+        let credential = credential.map(|svid| v1::revoke_request::Credential::JwtSvid(svid.to_owned()));
+        client.0.clone().revoke(v1::RevokeRequest { credential, token: token.to_owned() }).await
+    };
+    let svid = stage.svid();
+    for (credential, token, reason) in [
+        (None, ours.as_str(), "CREDENTIAL_MISSING"),
+        (Some(svid.as_str()), "", "MALFORMED_REQUEST"),
+        (Some(svid.as_str()), pods.as_str(), "NOT_GRANTED"),
+    ] {
+        let status = revoke(credential, token).await.unwrap_err();
+        assert_eq!(Told::of(&status).unwrap().reason, reason, "{status:?}");
+    }
+    assert!(is_active(&stage, &ours) && is_active(&stage, &pods));
+    for token in ["random", &ours, &ours] {
+        revoke(Some(&svid), token).await.unwrap();
+    }
+    assert!(!is_active(&stage, &ours) && is_active(&stage, &pods));
 }

@@ -75,7 +75,9 @@ impl Served {
     }
 
     async fn start(limits: Limits, tls: Option<TlsFiles>) -> Self {
-        let listener = Listener::bind(&ListenSettings { address: ([127, 0, 0, 1], 0).into(), tls }).await.unwrap();
+        let tls = tls.map(TlsSettings::Files);
+        let settings = ListenSettings { address: ([127, 0, 0, 1], 0).into(), tls };
+        let listener = Listener::bind(&settings, None).await.unwrap();
         let served = Self {
             address: listener.local_addr(),
             drain: Drain::new(),

@@ -154,7 +154,7 @@ async fn failing_accepts_do_not_end_the_loop() {
 #[tokio::test]
 async fn a_taken_port_is_named() {
     let served = Served::plain(PATIENT).await;
-    let error = Listener::bind(&ListenSettings { address: served.address, tls: None }).await.unwrap_err();
+    let error = Listener::bind(&ListenSettings { address: served.address, tls: None }, None).await.unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
     assert!(error.to_string().starts_with(&format!("cannot listen on {}: ", served.address)), "{error}");
     let error = Listener::bind_admin(&AdminSettings { address: served.address }).await.unwrap_err();
@@ -164,10 +164,11 @@ async fn a_taken_port_is_named() {
 #[tokio::test]
 async fn tok_09_plain_http_is_for_loopback_alone() {
     for address in ["0.0.0.0:0", "[::]:0", "192.0.2.1:0", "[::ffff:192.0.2.1]:0"] {
-        let error = Listener::bind(&ListenSettings { address: address.parse().unwrap(), tls: None }).await.unwrap_err();
+        let error =
+            Listener::bind(&ListenSettings { address: address.parse().unwrap(), tls: None }, None).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidInput, "{address}: {error}");
     }
-    Listener::bind(&ListenSettings { address: "127.0.0.2:0".parse().unwrap(), tls: None }).await.unwrap();
+    Listener::bind(&ListenSettings { address: "127.0.0.2:0".parse().unwrap(), tls: None }, None).await.unwrap();
     // The admin address may be anywhere; this test stays on loopback.
     Listener::bind_admin(&AdminSettings { address: "127.0.0.1:0".parse().unwrap() }).await.unwrap();
 }

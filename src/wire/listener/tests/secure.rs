@@ -174,8 +174,9 @@ async fn a_new_certificate_is_for_the_next_connection_and_open_ones_go_on() {
 #[tokio::test]
 async fn a_listener_without_a_good_pair_does_not_start() {
     let folder = Folder::new();
-    let settings = ListenSettings { address: "127.0.0.1:0".parse().unwrap(), tls: Some(folder.files()) };
-    let error = Listener::bind(&settings).await.unwrap_err();
+    let settings =
+        ListenSettings { address: "127.0.0.1:0".parse().unwrap(), tls: Some(TlsSettings::Files(folder.files())) };
+    let error = Listener::bind(&settings, None).await.unwrap_err();
     assert!(
         error.to_string().starts_with(&format!("cannot read {}: ", folder.files().certificate.display())),
         "{error}"
