@@ -18,6 +18,8 @@ import (
 const (
 	orders = "https://orders.example"
 	legacy = "https://legacy.example"
+
+	spiffeID = "spiffe://prod.example/ns/shop/sa/api"
 )
 
 var passed, failed int
@@ -76,7 +78,7 @@ func main() {
 	token2, err := spiffe.Token()
 	check("go-spiffe gets a JWT-SVID, x/oauth2 a token with it", err == nil, err)
 	who, err = server.verify(ctx, must(token2, err).AccessToken, "at+jwt")
-	check("the SVID's own SPIFFE ID comes out", err == nil && who.Subject == "spiffe://prod.example/ns/shop/sa/api" && who.Scope == "read", err)
+	check("the SVID's own SPIFFE ID comes out", err == nil && who.Subject == spiffeID && who.Scope == "read", err)
 
 	_, err = server.verify(ctx, changed(token.AccessToken), "at+jwt")
 	check("a changed signature is refused", err != nil && strings.Contains(err.Error(), "signature"), err)
@@ -92,6 +94,7 @@ func main() {
 	check("a verifier that wants at+jwt refuses it", err != nil)
 
 	refusals(ctx, tokenURL, tokenFile)
+	overGRPC(ctx, server, issuer, string(must(os.ReadFile(tokenFile))))
 	fmt.Printf("%d passed, %d failed\n", passed, failed)
 	if failed > 0 {
 		os.Exit(1)
