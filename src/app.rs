@@ -154,7 +154,7 @@ impl App {
         let (telemetry, spans) = Telemetry::start(&configuration, &clock, &entropy, &metrics, references.replica())?;
         let exchange =
             Exchange::new(generation, issuer, Arc::clone(&clock), references, recorder.clone(), metrics, store.clone());
-        let exchange = Arc::new(exchange.with_spans(spans));
+        let exchange = Arc::new(exchange.context("a key for nonces")?.with_spans(spans));
         let svids = own_svid::follow(&configuration, &clock, &entropy, &background, &readiness)?;
         let public = Listener::bind(&configuration.listen, svids).await.context("listen")?;
         let admin = Listener::bind_admin(&configuration.admin).await.context("admin")?;
@@ -364,7 +364,8 @@ fn generation(configuration: &Configuration, trust: &Arc<Trust>) -> anyhow::Resu
         policy,
         configuration.limits,
         configuration.grants.clone(),
-    ))
+    )
+    .asking_for_nonces(configuration.dpop_nonce))
 }
 
 fn needs_restart(running: &Configuration, new: &Configuration) -> Vec<&'static str> {

@@ -252,6 +252,7 @@ impl Parts {
             limits: server.limits,
             telemetry: server.telemetry,
             grants: server.grants,
+            dpop_nonce: server.dpop_nonce,
             sources: self.sources.into_values(),
             subjects: self.subjects.into_values(),
             resources: self.resources.into_values(),

@@ -59,6 +59,8 @@ pub struct Configuration {
     pub limits: LimitSettings,
     /// The grants that are served.
     pub grants: Vec<Grants>,
+    /// Whether proofs of possession must repeat a nonce of ours.
+    pub dpop_nonce: bool,
     /// Where telemetry goes besides `/metrics`.
     pub telemetry: TelemetrySettings,
     /// Whose word counts.

@@ -3,8 +3,10 @@
 //! Nothing here reads a claim or checks a signature. The kind of a credential is what was declared and how it arrived, never sniffed.
 
 mod compact_jws;
+mod proof;
 
 pub use compact_jws::{CompactJws, NotCompact};
+pub use proof::{NotAProof, Proof};
 
 use std::fmt;
 use std::sync::Arc;
@@ -46,10 +48,6 @@ impl ShownSubject {
         }
     }
 }
-
-/// A proof of possession beside a credential (DPoP, RFC 9449), with what it must speak of.
-#[derive(Debug)]
-pub struct Proof(pub CompactJws);
 
 /// The certificates that the connection's client proved to hold, leaf first, in DER. Nobody has judged the chain.
 #[derive(PartialEq, Eq)]

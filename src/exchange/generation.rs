@@ -42,6 +42,7 @@ pub struct Generation {
     policy: Policy,
     limits: LimitSettings,
     grants: Vec<Grants>,
+    asks_for_nonces: bool,
 }
 
 impl Generation {
@@ -55,7 +56,19 @@ impl Generation {
         limits: LimitSettings,
         grants: Vec<Grants>,
     ) -> Self {
-        Self { id, issuer, identity_domain, trust, policy, limits, grants }
+        Self { id, issuer, identity_domain, trust, policy, limits, grants, asks_for_nonces: false }
+    }
+
+    /// With nonces in proofs of possession, or without.
+    #[must_use]
+    pub const fn asking_for_nonces(mut self, asks: bool) -> Self {
+        self.asks_for_nonces = asks;
+        self
+    }
+
+    /// Whether a proof of possession must repeat a nonce of ours (RFC 9449 §8).
+    pub const fn asks_for_nonces(&self) -> bool {
+        self.asks_for_nonces
     }
 
     /// The grants that it serves.

@@ -47,13 +47,15 @@ use arc_swap::ArcSwap;
 
 use crate::clock::{Clock, Lifetime, Timestamp};
 use crate::credential::{ACCESS_TOKEN_TYPE, Shown, ShownSubject};
-use crate::identity::{ScopeSet, SpiffeId};
+use crate::entropy::NoEntropy;
+use crate::identity::{Confirmation, ScopeSet, SpiffeId};
 use crate::issue::{AccessToken, Issuer};
 use crate::policy::{Ask, Grant};
 use crate::reason::{Refusal, Unavailable};
 use crate::store::Store;
 use crate::telemetry::{Metrics, Spans};
-use crate::verify::{Parties, VerifiedIdentity};
+use crate::verify::{Nonces, Parties, VerifiedIdentity};
+use binding::Proven;
 use claims::Claims;
 use limits::{Limits, Place};
 use subject::Judge;
@@ -71,6 +73,7 @@ pub struct Exchange {
     store: Store,
     spans: Option<Spans>,
     changes: watch::Changes,
+    nonces: Nonces,
 }
 
 /// What a granted exchange gives.
@@ -90,10 +93,17 @@ pub struct Issued {
     pub not_after: Timestamp,
     /// `issued_token_type` of a token exchange (RFC 8693 §2.2.1); `None` for other grants.
     pub issued_token_type: Option<&'static str>,
+    /// How it is used: `DPoP` where it is bound to the key of a proof, else `Bearer` (RFC 9449 §5).
+    pub token_type: &'static str,
+    /// The nonce for the next proof, where it is another one than this proof's.
+    pub next_nonce: Option<String>,
 }
 
 impl Exchange {
     /// The core over a first generation.
+    ///
+    /// # Errors
+    /// [`NoEntropy`]: there is no key for nonces without it.
     pub fn new(
         generation: Generation,
         issuer: Issuer,
@@ -102,8 +112,9 @@ impl Exchange {
         recorder: Recorder,
         metrics: Metrics,
         store: Store,
-    ) -> Self {
-        Self {
+    ) -> Result<Self, NoEntropy> {
+        Ok(Self {
+            nonces: Nonces::new(issuer.entropy())?,
             generation: ArcSwap::from_pointee(generation),
             issuer,
             clock,
@@ -114,7 +125,7 @@ impl Exchange {
             store,
             spans: None,
             changes: watch::Changes::default(),
-        }
+        })
     }
 
     /// Each exchange becomes a span there too.
@@ -245,7 +256,7 @@ impl Exchange {
         decision: &mut Decision,
     ) -> Result<Issued, Refusal> {
         let exchanged = matches!(&request.subject, Some(ShownSubject::AccessToken(_) | ShownSubject::Jwt(_)));
-        let (grant, claims) = self.decide(generation, request, at, Some(place), decision).await?;
+        let (grant, claims, proven) = self.decide(generation, request, at, Some(place), decision).await?;
         claims.make(&self.store).await?;
         // What was revoked in the meantime, and acknowledged, counts (design §9.5).
         revocation::check(&self.store.revocations(), grant.client(), decision.evidence().key.as_ref(), at)?;
@@ -259,6 +270,8 @@ impl Exchange {
             caller: grant.client().id.clone(),
             not_after: grant.not_after(),
             issued_token_type: exchanged.then_some(ACCESS_TOKEN_TYPE),
+            token_type: grant.confirmation().map_or(Confirmation::UNBOUND, Confirmation::token_type),
+            next_nonce: proven.next_nonce(&self.nonces, at),
             token,
         })
     }
@@ -292,10 +305,10 @@ impl Exchange {
         at: Timestamp,
         place: Option<&mut Place<'_>>,
         decision: &mut Decision,
-    ) -> Result<(Grant, Claims), Refusal> {
+    ) -> Result<(Grant, Claims, Proven), Refusal> {
         decision.asks(&request.ask);
         let client = self.authenticated(generation, &request.client, at, place, decision).await?;
-        let binding = binding::proven(&request, at)?;
+        let proven = Proven::of(&request, generation, &self.nonces, at)?;
         let judge = Judge {
             verifier: generation.verifier(at),
             generation,
@@ -305,14 +318,15 @@ impl Exchange {
         };
         let shown = judge.subject(&request, decision).await?;
         let (subject, shown) = shown.map_or((None, None), |token| (Some(token.subject), token.workload));
-        let parties = Parties { client, actor: None, subject, binding };
+        let parties = Parties { client, actor: None, subject, binding: proven.binding.clone() };
         let grant = generation.policy().evaluate(&parties, &request.ask, decision.policy())?;
         decision.decided(&grant);
         let mut claims = Claims::default();
         for credential in std::iter::once(&parties.client).chain(&shown) {
             claims.of_credential(credential, grant.confirmation());
         }
-        Ok((grant, claims))
+        proven.claim(&mut claims);
+        Ok((grant, claims, proven))
     }
 }
 

@@ -71,6 +71,17 @@ impl Confirmation {
         }
     }
 
+    /// `token_type` of a token that is bound to no key, or to a certificate (RFC 8705 §3).
+    pub const UNBOUND: &'static str = "Bearer";
+
+    /// `token_type` of a token that is bound to it.
+    pub const fn token_type(&self) -> &'static str {
+        match self {
+            Self::Certificate(_) => Self::UNBOUND,
+            Self::Key(_) => "DPoP",
+        }
+    }
+
     /// The value of that member.
     pub fn value(&self) -> &str {
         match self {

@@ -56,6 +56,11 @@ impl Issuer {
         Self { ring, entropy }
     }
 
+    /// Where its unpredictable bytes come from.
+    pub fn entropy(&self) -> &dyn Entropy {
+        self.entropy.as_ref()
+    }
+
     /// The keys.
     pub const fn ring(&self) -> &Arc<KeyRing> {
         &self.ring

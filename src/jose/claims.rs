@@ -49,7 +49,7 @@ impl UnverifiedClaims {
     }
 }
 
-/// Claims whose signature was verified. Made only by [`super::open`].
+/// Claims whose signature was verified. Made only by [`super::open`] and [`super::open_proof`].
 #[derive(Debug)]
 pub struct VerifiedClaims(Object);
 

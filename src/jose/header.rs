@@ -2,7 +2,7 @@
 //!
 //! Names and locations of keys in it are refused, never followed (JOSE-06); an extension that we do not know is refused (JOSE-04).
 
-use super::json::{Value, parse_object};
+use super::json::{Object, Value, parse_object};
 use super::{Algorithm, JsonFault};
 use crate::credential::CompactJws;
 use crate::identity::KeyId;
@@ -44,8 +44,17 @@ impl Header {
     /// # Errors
     /// [`HeaderFault`]; nothing about keys or claims has been looked at then.
     pub fn read(jws: &CompactJws) -> Result<Self, HeaderFault> {
-        let object = parse_object(jws.header())?;
-        if let Some(member) = REFUSED.into_iter().find(|member| object.has(member)) {
+        Self::without(&REFUSED, &parse_object(jws.header())?)
+    }
+
+    /// A header that carries its key, as a proof of possession does (RFC 9449 §4.2): nothing else of the refused is taken.
+    pub(super) fn with_key(object: &Object) -> Result<Self, HeaderFault> {
+        let others: Vec<&'static str> = REFUSED.into_iter().filter(|member| *member != "jwk").collect();
+        Self::without(&others, object)
+    }
+
+    fn without(refused: &[&'static str], object: &Object) -> Result<Self, HeaderFault> {
+        if let Some(member) = refused.iter().find(|member| object.has(member)) {
             return Err(HeaderFault::Member(member));
         }
         let text = |member: &'static str| match object.get(member) {

@@ -34,6 +34,7 @@ struct Told {
     retry_after: Option<Lifetime>,
     comparison: Option<Comparison>,
     remedy: Option<String>,
+    nonce: Option<String>,
 }
 
 /// What was found and what would have been right, side by side. For the operator; text from outside is quoted.
@@ -104,6 +105,7 @@ impl Refusal {
             retry_after,
             comparison: None,
             remedy: None,
+            nonce: None,
         }))
     }
 
@@ -131,6 +133,18 @@ impl Refusal {
     pub fn mended_by(mut self, remedy: impl Into<String>) -> Self {
         self.0.remedy = Some(cut(remedy.into()));
         self
+    }
+
+    /// Adds the nonce that the next proof must repeat (RFC 9449 §8).
+    #[must_use]
+    pub fn with_nonce(mut self, nonce: String) -> Self {
+        self.0.nonce = Some(nonce);
+        self
+    }
+
+    /// The nonce that the next proof must repeat.
+    pub fn nonce(&self) -> Option<&str> {
+        self.0.nonce.as_deref()
     }
 
     /// Why.

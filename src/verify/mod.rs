@@ -5,23 +5,28 @@
 
 mod audience;
 mod certificate;
+mod endpoint;
 mod evidence;
 mod federated;
 mod find_key;
 mod jwt_svid;
 mod kubernetes;
+mod nonces;
 mod oidc;
 mod own_token;
 mod parties;
 pub mod person;
+mod proof;
 mod subject;
 mod validity;
 mod x509_svid;
 
 pub use certificate::{certificate_binding, x5t_s256};
 pub use evidence::Evidence;
+pub use nonces::{NonceAge, Nonces};
 pub use own_token::{FLAT_CLAIMS, OwnToken};
 pub use parties::{Binding, LONGEST_CHAIN, Parties, Subject};
+pub use proof::{ProvenKey, invalid as proof_invalid};
 pub use subject::SubjectToken;
 
 use crate::clock::Timestamp;

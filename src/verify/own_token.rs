@@ -85,11 +85,6 @@ impl OwnToken {
         Ok(token)
     }
 
-    /// Whether it is used with a DPoP proof (RFC 9449 §6.2): its `token_type` is then `DPoP`.
-    pub const fn is_key_bound(&self) -> bool {
-        matches!(self.confirmation, Some(Confirmation::Key(_)))
-    }
-
     fn check_times(&self, at: Timestamp) -> Result<(), Refusal> {
         if at >= self.expires_at {
             let sentence = format!("The token ended {} ago.", at.since(self.expires_at));

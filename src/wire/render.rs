@@ -6,6 +6,9 @@ use tonic::Code;
 
 use crate::reason::{About, Denied, Malformed, Misshapen, Reason, Unaccepted, Unavailable, Unverified};
 
+/// The header and the metadata that carry the nonce for the next proof (RFC 9449 §8).
+pub(super) const DPOP_NONCE: &str = "dpop-nonce";
+
 /// How a reason looks in OAuth over HTTP, and over gRPC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rendered {

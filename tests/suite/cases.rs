@@ -7,6 +7,7 @@ mod accepted;
 mod assertions;
 mod audience;
 mod delegation;
+mod dpop;
 mod exchange;
 mod grants;
 mod ground;

@@ -89,6 +89,7 @@ fn resource(desk: Desk<'_>, raw: &Resource, at: PlaceId) -> Option<ResourceSetti
     let algorithm = raw.algorithm.try_map(ledger, |name| Ok(signature(*name))).or(Algorithm::ES256);
     let typ = raw.typ.try_map(ledger, |typ| Ok(token_type(*typ))).or(TokenType::AccessToken);
     let claims = claims(desk, raw);
+    let require = require(desk, &raw.require);
     let served_by = raw.served_by.and_then(|raw, at| rule::from(desk, raw, at)).optional();
     Some(ResourceSettings {
         name: name?,
@@ -99,9 +100,14 @@ fn resource(desk: Desk<'_>, raw: &Resource, at: PlaceId) -> Option<ResourceSetti
         algorithm: algorithm?,
         typ: typ?,
         claims: claims?,
-        require: Require::Nothing,
+        require: require?,
         served_by: served_by?,
     })
+}
+
+/// What the key says on a resource and on a rule.
+pub(super) fn require(desk: Desk<'_>, raw: &Field<raw::Require>) -> Option<Require> {
+    raw.try_map(desk.ledger, |raw::Require::Bound| Ok(Require::Bound)).or(Require::Nothing)
 }
 
 const fn signature(name: Signature) -> Algorithm {

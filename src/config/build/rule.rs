@@ -2,6 +2,7 @@
 //!
 //! Must never compare rules with sources or each other: that is `policy`'s.
 
+use super::resource::require;
 use super::words::{attribute, attribute_value, scopes, words};
 use super::{Built, Desk, duration, parsed};
 use crate::config::field::{Field, each, values};
@@ -9,7 +10,7 @@ use crate::config::ledger::Said;
 use crate::config::place::PlaceId;
 use crate::config::raw::{self, From, FromValue, List, Only, Rule, To};
 use crate::identity::{GroupName, ResourceName, ScopeSet, SourceName};
-use crate::policy::{FromSettings, Mode, OnBehalfOf, Require, RuleSettings};
+use crate::policy::{FromSettings, Mode, OnBehalfOf, RuleSettings};
 use crate::reason::quoted;
 
 /// Builds the rules of one file; `only` bounds what they may grant.
@@ -26,6 +27,7 @@ fn rule(desk: Desk<'_>, raw: &Rule, at: PlaceId, only: Option<&[String]>) -> Opt
     let alias = raw.alias.try_map(ledger, |text| Ok(text.clone())).optional();
     let default = raw.default.try_map(ledger, |value| Ok(*value)).or(false);
     let lifetime = raw.lifetime.try_map(ledger, duration).optional();
+    let require = require(desk, &raw.require);
     let on_behalf_of = raw.on_behalf_of.and_then(|raw, at| on_behalf_of(desk, raw, at)).optional();
     let (resource, scopes) = to?;
     Some(RuleSettings {
@@ -37,7 +39,7 @@ fn rule(desk: Desk<'_>, raw: &Rule, at: PlaceId, only: Option<&[String]>) -> Opt
         alias: alias?,
         default: default?,
         lifetime: lifetime?,
-        require: Require::Nothing,
+        require: require?,
         on_behalf_of: on_behalf_of?,
     })
 }

@@ -47,6 +47,7 @@ pub(in crate::config) struct Server {
     pub(in crate::config) grpc: GrpcSettings,
     pub(in crate::config) telemetry: TelemetrySettings,
     pub(in crate::config) grants: Vec<Grants>,
+    pub(in crate::config) dpop_nonce: bool,
 }
 
 /// The parts of it that other checks need as soon as they are known.
@@ -95,6 +96,7 @@ pub(in crate::config) fn server(desk: Desk<'_>, main: &Main, top: PlaceId) -> (N
     let grpc = grpc(desk, main);
     let telemetry = telemetry(desk, main);
     let grants = grants(desk, main);
+    let dpop_nonce = dpop_nonce(desk, main);
     let issuer = issuer.needed(desk.ledger, top, "issuer");
     let svid_of = || {
         let (source, at) = main.listen.given()?.0.tls.given()?.0.spiffe.given()?;
@@ -114,6 +116,7 @@ pub(in crate::config) fn server(desk: Desk<'_>, main: &Main, top: PlaceId) -> (N
             grpc: grpc?,
             telemetry: telemetry?,
             grants: grants?,
+            dpop_nonce: dpop_nonce?,
         })
     };
     (names, server())
@@ -127,6 +130,15 @@ fn grants(desk: Desk<'_>, main: &Main) -> Option<Vec<Grants>> {
         Field::Given { value, .. } => value.enabled.try_map(desk.ledger, |enabled| Ok(*enabled)).or(false)?,
     };
     Some(Grants::ALL.into_iter().filter(|grant| *grant != Grants::Assertion || assertion).collect())
+}
+
+/// Whether proofs must repeat a nonce of ours.
+fn dpop_nonce(desk: Desk<'_>, main: &Main) -> Option<bool> {
+    match &main.dpop {
+        Field::Absent => Some(false),
+        Field::Bad => None,
+        Field::Given { value, .. } => value.nonce.try_map(desk.ledger, |nonce| Ok(*nonce)).or(false),
+    }
 }
 
 fn audit(desk: Desk<'_>, main: &Main) -> Option<AuditSettings> {

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 pub(super) use policy::{
-    AsWho, From, FromValue, Mode, OnBehalfOf, Only, Resource, Rule, Signature, Test, To, TokenType,
+    AsWho, From, FromValue, Mode, OnBehalfOf, Only, Require, Resource, Rule, Signature, Test, To, TokenType,
 };
 pub(super) use source::{ApiServer, Bundle, Keys, Kubernetes, Liveness, Oidc, Reuse, Source, Spiffe, Subjects};
 
@@ -46,6 +46,8 @@ pub(super) struct Main {
     pub(super) limits: Field<Limits>,
     /// The assertion grant of RFC 7523. Default: not served.
     pub(super) assertion_grant: Field<AssertionGrant>,
+    /// Proofs of possession (RFC 9449).
+    pub(super) dpop: Field<Dpop>,
     /// The gRPC services.
     pub(super) grpc: Field<Grpc>,
     /// Where traces and logs go. Default: nowhere.
@@ -159,6 +161,14 @@ pub(super) struct Limits {
 pub(super) struct AssertionGrant {
     /// Whether it is served. Who needs it is usually better served by `client_credentials` or by token exchange.
     pub(super) enabled: Field<bool>,
+}
+
+/// `dpop`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Dpop {
+    /// Ask for a nonce of ours in each proof: then nobody can make proofs in advance. Default `false`.
+    pub(super) nonce: Field<bool>,
 }
 
 /// `grpc`.

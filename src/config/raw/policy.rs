@@ -34,6 +34,8 @@ pub(in crate::config) struct Resource {
     pub(in crate::config) typ: Field<TokenType>,
     /// Further fixed claims for its verifiers.
     pub(in crate::config) claims: Field<Named<Value>>,
+    /// `bound`: its tokens are bound to a key that the caller proves, by DPoP or by its certificate. Default: whoever holds one may use it.
+    pub(in crate::config) require: Field<Require>,
     /// The workload that serves it: it may introspect its tokens, and exchange them onward.
     pub(in crate::config) served_by: Field<From>,
 }
@@ -79,8 +81,18 @@ pub(in crate::config) struct Rule {
     pub(in crate::config) default: Field<bool>,
     /// How long tokens of this rule live at most.
     pub(in crate::config) lifetime: Field<Duration>,
+    /// `bound`: tokens of this rule are bound to a key that the caller proves, by DPoP or by its certificate.
+    pub(in crate::config) require: Field<Require>,
     /// For whom callers of this rule may act. Such a rule grants nothing to those who act for themselves.
     pub(in crate::config) on_behalf_of: Field<OnBehalfOf>,
+}
+
+/// `require` of a resource and of a rule.
+#[derive(Debug, Clone, Copy, serde::Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::config) enum Require {
+    /// A request without a proof of possession or a certificate is refused.
+    Bound,
 }
 
 /// `on_behalf_of` of a rule.

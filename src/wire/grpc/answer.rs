@@ -4,7 +4,7 @@
 
 use axum::body::{Body, Bytes, HttpBody};
 use axum::http::header::CONTENT_TYPE;
-use axum::http::{HeaderMap, HeaderValue};
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::Response;
 use futures_util::stream::{self, Stream};
 use http_body_util::StreamBody;
@@ -12,12 +12,23 @@ use hyper::body::Frame;
 use prost::Message;
 use tonic::Status;
 
+use crate::wire::render::DPOP_NONCE;
+
 /// Frames of an answer; they cannot fail.
 pub(super) type Framed = Result<Frame<Bytes>, std::convert::Infallible>;
 
 /// One message and the status OK.
 pub(super) fn answered(message: &impl Message) -> Response {
     streamed(stream::iter([data(message), trailers(&Status::ok(""))]))
+}
+
+/// The same, with the nonce for the next proof where there is another one (RFC 9449 §8.2).
+pub(super) fn answered_with(message: &impl Message, nonce: Option<&str>) -> Response {
+    let mut answer = answered(message);
+    if let Some(Ok(value)) = nonce.map(HeaderValue::from_str) {
+        answer.headers_mut().insert(HeaderName::from_static(DPOP_NONCE), value);
+    }
+    answer
 }
 
 /// A status and nothing else.

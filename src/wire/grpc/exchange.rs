@@ -13,7 +13,7 @@ use axum::response::Response;
 use prost_types::{Duration, Timestamp};
 use tonic::Status;
 
-use super::answer::{answered, failed};
+use super::answer::{answered_with, failed};
 use super::messages::Messages;
 use super::v1::exchange_request::Credential;
 use super::{no_such_method, status, timeout, v1};
@@ -23,8 +23,12 @@ use crate::exchange::{Decision, Exchange, ExchangeRequest, Grants, Issued, Trans
 use crate::identity::{Scope, ScopeSet};
 use crate::policy::Ask;
 use crate::reason::{About, Denied, Malformed, Misshapen, Refusal};
+use crate::verify::proof_invalid;
 use crate::wire::http::body::{Bodies, Unread};
 use crate::wire::listener::ConnectionInfo;
+
+/// The path of this method: what a proof may be made for, besides the token endpoint that it stands for.
+const METHOD: &str = "/countersign.v1.TokenService/Exchange";
 
 pub(super) async fn exchange(
     State(exchange): State<Arc<Exchange>>,
@@ -46,7 +50,7 @@ pub(super) async fn exchange(
         Box::pin(token(&message, &Beside::of(&headers, &connection), &exchange, &mut decision)).await
     };
     match tokio::time::timeout(timeout::of_call(&headers), call).await {
-        Ok(Ok(issued)) => answered(&response(&issued)),
+        Ok(Ok(issued)) => answered_with(&response(&issued), issued.next_nonce.as_deref()),
         Ok(Err(status)) => failed(&status),
         Err(_elapsed) => failed(&status::too_late()),
     }
@@ -178,9 +182,7 @@ fn shown_subject(token: &v1::Token) -> Result<ShownSubject, Refusal> {
 }
 
 fn proof(text: &str) -> Result<Proof, Refusal> {
-    let jws = CompactJws::parse(text.to_owned())
-        .map_err(|why| Refusal::denied(Denied::ProofInvalid, format!("The proof must be a signed JWT: {why}."), ""))?;
-    Ok(Proof(jws))
+    Proof::parse(text, &[METHOD, "/token"]).map_err(|why| proof_invalid(format!("{why}.")))
 }
 
 fn ask(message: &v1::ExchangeRequest) -> Result<Ask, Refusal> {
@@ -216,7 +218,7 @@ pub(super) fn response(issued: &Issued) -> v1::ExchangeResponse {
     let seconds = |seconds: i64| Some(Duration { seconds, nanos: 0 });
     v1::ExchangeResponse {
         access_token: issued.token.expose().to_owned(),
-        token_type: "Bearer".to_owned(),
+        token_type: issued.token_type.to_owned(),
         expires_at: Some(Timestamp { seconds: issued.token.expires_at.seconds(), nanos: 0 }),
         expires_in: seconds(issued.expires_in),
         refresh_in: seconds(issued.refresh_in),

@@ -97,7 +97,7 @@ fn active(token: &OwnToken, issuer: &str) -> v1::IntrospectResponse {
         iat: time(token.issued_at.seconds()),
         nbf: time(token.not_before.seconds()),
         jti: token.id.clone(),
-        token_type: if token.is_key_bound() { "DPoP" } else { "Bearer" }.to_owned(),
+        token_type: token.confirmation.as_ref().map_or(Confirmation::UNBOUND, Confirmation::token_type).to_owned(),
         cnf: token.confirmation.as_ref().map(|bound| match bound {
             Confirmation::Key(jkt) => v1::Confirmation { jkt: jkt.clone(), x5t_s256: String::new() },
             Confirmation::Certificate(hash) => v1::Confirmation { jkt: String::new(), x5t_s256: hash.clone() },

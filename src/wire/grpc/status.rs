@@ -9,7 +9,7 @@ use tonic_types::{ErrorDetails, StatusExt};
 
 use crate::exchange::ErrorRef;
 use crate::reason::{Reason, Refusal};
-use crate::wire::render_about;
+use crate::wire::render::{DPOP_NONCE, render_about};
 
 /// The domain of our reasons in `google.rpc.ErrorInfo`.
 const DOMAIN: &str = "countersign";
@@ -25,7 +25,12 @@ pub(super) fn refused(refusal: &Refusal, reference: &ErrorRef) -> Status {
     if let Some(after) = refusal.retry_after() {
         details.set_retry_info(Some(after.to_duration()));
     }
-    Status::with_error_details(rendered.grpc, format!("{} ref {reference}", refusal.to_caller()), details)
+    let said = format!("{} ref {reference}", refusal.to_caller());
+    let mut status = Status::with_error_details(rendered.grpc, said, details);
+    if let Some(Ok(nonce)) = refusal.nonce().map(str::parse) {
+        status.metadata_mut().insert(DPOP_NONCE, nonce);
+    }
+    status
 }
 
 /// The end of a stream because the process ends.

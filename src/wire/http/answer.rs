@@ -4,13 +4,13 @@
 
 use axum::body::Body;
 use axum::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, PRAGMA, RETRY_AFTER, WWW_AUTHENTICATE};
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::Response;
 use serde_json::json;
 
 use crate::exchange::{ErrorRef, Issued};
 use crate::reason::{Reason, Refusal};
-use crate::wire::render_about;
+use crate::wire::render::{DPOP_NONCE, render_about};
 
 /// A JSON answer that no cache keeps (TOK-12).
 pub(super) fn no_store(status: StatusCode, body: &serde_json::Value) -> Response {
@@ -32,7 +32,7 @@ pub(super) fn plain_error(status: StatusCode, sentence: &str) -> Response {
 pub(super) fn issued(issued: &Issued) -> Response {
     let mut body = json!({
         "access_token": issued.token.expose(),
-        "token_type": "Bearer",
+        "token_type": issued.token_type,
         "expires_in": issued.expires_in,
         "refresh_in": issued.refresh_in,
     });
@@ -42,7 +42,15 @@ pub(super) fn issued(issued: &Issued) -> Response {
     if let (Some(body), Some(kind)) = (body.as_object_mut(), issued.issued_token_type) {
         body.insert("issued_token_type".to_owned(), kind.into());
     }
-    no_store(StatusCode::OK, &body)
+    with_nonce(no_store(StatusCode::OK, &body), issued.next_nonce.as_deref())
+}
+
+/// The nonce for the next proof, in exactly one header (RFC 9449 §8.2).
+fn with_nonce(mut response: Response, nonce: Option<&str>) -> Response {
+    if let Some(Ok(value)) = nonce.map(HeaderValue::from_str) {
+        response.headers_mut().insert(HeaderName::from_static(DPOP_NONCE), value);
+    }
+    response
 }
 
 /// Nothing but that it is done (RFC 7009 §2.2).
@@ -78,7 +86,7 @@ pub(super) fn refused(refusal: &Refusal, reference: &ErrorRef, challenge: Option
     if refusal.reason() == Reason::Internal {
         tracing::error!(reference = reference.as_str(), note = refusal.to_operator(), "a fault of ours");
     }
-    response
+    with_nonce(response, refusal.nonce())
 }
 
 /// `%x20-21 / %x23-5B / %x5D-7E` (TOK-22): anything else becomes a mark that is inside.

@@ -16,7 +16,7 @@ use super::body::{Bodies, Unread};
 use super::token::{client, form, malformed, refuse_unread};
 use crate::credential::{CompactJws, PeerChain};
 use crate::exchange::{Exchange, IntrospectRequest, Introspected, Transport};
-use crate::identity::IssuerUrl;
+use crate::identity::{Confirmation, IssuerUrl};
 use crate::issue::act;
 use crate::verify::{FLAT_CLAIMS, OwnToken};
 use crate::wire::listener::ConnectionInfo;
@@ -72,7 +72,7 @@ fn active(token: &OwnToken, issuer: &IssuerUrl) -> Map<String, Value> {
     set("scope", token.scopes.to_string().into());
     set("source", token.subject.source().as_str().into());
     set("kind", token.subject.kind().into());
-    set("token_type", if token.is_key_bound() { "DPoP" } else { "Bearer" }.into());
+    set("token_type", token.confirmation.as_ref().map_or(Confirmation::UNBOUND, Confirmation::token_type).into());
     if let Some(confirmation) = &token.confirmation {
         set("cnf", json!({ (confirmation.member()): confirmation.value() }));
     }

@@ -15,11 +15,12 @@ use super::answer;
 use super::body::{Bodies, Unread};
 use super::form::Form;
 use super::subject;
-use crate::credential::{CompactJws, PeerChain, Shown};
+use crate::credential::{CompactJws, PeerChain, Proof, Shown};
 use crate::exchange::{Decision, Exchange, ExchangeRequest, Generation, Grants, Transport};
 use crate::identity::ScopeSet;
 use crate::policy::Ask;
 use crate::reason::{Denied, Malformed, Misshapen, Refusal, quoted};
+use crate::verify::proof_invalid;
 use crate::wire::listener::ConnectionInfo;
 
 const JWT_SPIFFE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-spiffe";
@@ -82,7 +83,20 @@ async fn read(
     let tokens = subject::shown(&form, grant)?;
     let ask = ask(&form)?;
     let request = ExchangeRequest::of_client(client, ask);
-    Ok((grant, ExchangeRequest { subject: tokens.subject, actor: tokens.actor, peer, ..request }))
+    let proof = proof(headers)?;
+    Ok((grant, ExchangeRequest { subject: tokens.subject, actor: tokens.actor, proof, peer, ..request }))
+}
+
+/// The proof of possession in the header `DPoP`: at most one (RFC 9449 §4.3).
+fn proof(headers: &HeaderMap) -> Result<Option<Proof>, Refusal> {
+    let mut shown = headers.get_all(HeaderName::from_static("dpop")).iter();
+    let value = match (shown.next(), shown.next()) {
+        (None, _) => return Ok(None),
+        (Some(only), None) => only,
+        (Some(_), Some(_)) => return Err(proof_invalid("there is more than one header DPoP.")),
+    };
+    let proof = Proof::parse(value.to_str().unwrap_or_default(), &["/token"]);
+    proof.map(Some).map_err(|why| proof_invalid(format!("{why}.")))
 }
 
 /// The parameters of a request, for every endpoint that takes a form.

@@ -14,20 +14,20 @@ use super::request::Request;
 use crate::stage::API;
 
 /// A request that must be granted.
-type Neighbour = (&'static str, fn(&Ground) -> Request);
+pub type Neighbour = (&'static str, fn(&Ground) -> Request);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn neighbours_of_refusals_are_granted() {
     let ground = Ground::new().await;
     let mut wrong = Vec::new();
-    for (name, make) in NEIGHBOURS {
-        let request = make(&ground);
-        if let Ok(call) = request.to_grpc()
+    for (name, make) in NEIGHBOURS.iter().chain(super::dpop::NEIGHBOURS) {
+        if let Ok(call) = make(&ground).to_grpc()
             && let Err(status) = ground.grpc.exchange(&call).await
         {
             wrong.push(format!("{name}: over gRPC: {status}"));
         }
-        let answer = request.send(&ground.client, ground.issuer()).await;
+        // Made anew: a proof of possession is good once.
+        let answer = make(&ground).send(&ground.client, ground.issuer()).await;
         if answer.status != 200 {
             let reason = ground.stage.reason(&answer).await;
             wrong.push(format!("{name}: {reason}: {}", answer.text));

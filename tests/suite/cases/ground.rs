@@ -266,6 +266,7 @@ resources:
   - { name: books, audience: "https://books.example", scopes: [read, write], lifetime: 5m, served_by: { source: prod, path: /serves/books } }
   - { name: inbox, audience: "spiffe://prod.example/serves/inbox", scopes: [read], lifetime: 2m }
   - { name: vault, audience: "https://vault.example", scopes: [open], lifetime: 1m }
+  - { name: safe, audience: "https://safe.example", scopes: [open], lifetime: 5m, require: bound }
   - { name: shared, audience: "https://shared.example", scopes: [look], lifetime: 5m }
 rules:
   - name: the shop may use orders from every cluster
@@ -278,6 +279,13 @@ rules:
     from: { source: prod, namespace: shop, service_account: api }
     to: { resource: search, scopes: [find] }
     alias: shop-api
+  - name: the shop opens the safe
+    from: { source: prod, path: /ns/shop/sa/api }
+    to: { resource: safe, scopes: [open] }
+  - name: some prove a key for orders
+    from: { source: prod, path: /proves }
+    to: { resource: orders, scopes: [read] }
+    require: bound
   - name: the partner looks
     from: { source: partner, path: /ns/* }
     to: { resource: shared, scopes: [look] }

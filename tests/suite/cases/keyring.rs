@@ -129,7 +129,8 @@ pub fn pss_token(signature: &str) -> String {
     format!("{}.{}.{signature}", encode(header.as_bytes()), encode(FIXED.as_bytes()))
 }
 
-const WEAK_N: &str = "v0N5UIfr3SkNv7fKEFZ1FZlxsfX47GA6LGxA1qNfWHN3yflzSrXpgZ96aQa-ZGwKTywX0NYtSFB_vgbEIhl506lIHuM0vyCXTRtcq0vFId-6CHtUOLdRpdAV78oLXcWzo50_pF6BVRnKVEX6dUwhDE3G5Jo75FsmzrgPrRwzftc";
+/// The modulus of an RSA key of 1024 bits.
+pub const WEAK_N: &str = "v0N5UIfr3SkNv7fKEFZ1FZlxsfX47GA6LGxA1qNfWHN3yflzSrXpgZ96aQa-ZGwKTywX0NYtSFB_vgbEIhl506lIHuM0vyCXTRtcq0vFId-6CHtUOLdRpdAV78oLXcWzo50_pF6BVRnKVEX6dUwhDE3G5Jo75FsmzrgPrRwzftc";
 const WEAK_SIGNATURE: &str = "BZURm_OtuJJhM1MFfLi3R_l2ucrx57vBIf9cbvShh-MbhHJ2JHLYfCyoSc74KE_Toc8U6RjsYFpKUzbAwJ_fhm2kUe7LzhG8oTg90bW85BN5p-3DKaF-xlkchcjxRWy-Fx2FjZuJbhHWXz6uI8QRFGBqqnBnqyKC0E4FoiSZWSE";
 const PSS_N: &str = "sfsJOqHrO3oKAgCyEeEekP-ZYoI9kdIUDQ0VYD0Z07yqqlX4ay9JH-DorVoaxaHkOOoKJa-1MbBpIfdc82ZOkMoYNCxaidKj2l9zxOadtOpW1Z_abbtjaX8coWOuK9LSiMy6THYcH5lxFk-smUqMD0e7MEmAqXZ2D1FAmukUYsZCQZBMpZ90f9QzrM3TIe9EIEzkZ_Jy-nTM6BWE20iA9CMmUfcds9t-x9BMAXE7xAnMSxtUsb65loyC3sRb6BNdTsLqRRLfm0PEHyH2ju2s34hovVJb80DKyTxJd0h4Op8hHcKNOZ2x4OFkvAyb0zTlQClBJQm6ey1vhMcfmYeIkw";
 /// No salt at all.

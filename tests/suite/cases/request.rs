@@ -121,7 +121,11 @@ impl Request {
         if self.content_type.as_deref() != Some("application/x-www-form-urlencoded") {
             return Err("the content type is that of a form");
         }
-        if self.headers.iter().any(|(name, _)| *name != "authorization") {
+        let named =
+            |name: &str| self.headers.iter().filter(|(found, _)| *found == name).map(|(_, value)| value.clone());
+        let proofs: Vec<String> = named("dpop").collect();
+        let others = self.headers.iter().filter(|(name, _)| !matches!(*name, "authorization" | "dpop")).count();
+        if others > 0 || proofs.len() > 1 || proofs.iter().any(String::is_empty) {
             return Err("the header has a meaning over HTTP alone");
         }
         let mut names: Vec<&str> = self.parameters.iter().map(|(name, _)| name.as_str()).collect();
@@ -158,7 +162,7 @@ impl Request {
         if exchanged && subject.is_none() {
             return Err("without a subject a message is no exchange");
         }
-        let authorization: Option<String> = self.headers.first().map(|(_, value)| value.clone());
+        let authorization = named("authorization").next();
         let credential = match (value("client_assertion_type").as_deref(), value("client_assertion")) {
             (None, None) if authorization.as_deref().is_some_and(|value| value.starts_with("Bearer ")) => {
                 return Err("as metadata this is a credential");
@@ -185,6 +189,7 @@ impl Request {
             resource: text("resource"),
             audience: text("audience"),
             scopes,
+            dpop_proof: proofs.into_iter().next().unwrap_or_default(),
             ..v1::ExchangeRequest::default()
         };
         Ok(Call { message, authorization })
@@ -198,7 +203,7 @@ impl Request {
             }
         }
         for (name, value) in &self.headers {
-            if matches!(*name, "authorization" | "oauth-client-attestation" | "oauth-client-attestation-pop") {
+            if matches!(*name, "authorization" | "dpop" | "oauth-client-attestation" | "oauth-client-attestation-pop") {
                 evidence::secret(value);
             }
         }

@@ -29,6 +29,8 @@ pub const ASSERTION: Wire = ("invalid_grant", 400);
 pub const TARGET: Wire = ("invalid_target", 400);
 /// No such scope.
 pub const SCOPE: Wire = ("invalid_scope", 400);
+/// The proof of possession is not usable.
+pub const PROOF: Wire = ("invalid_dpop_proof", 400);
 /// Nothing is granted.
 pub const UNAUTHORIZED: Wire = ("unauthorized_client", 400);
 

@@ -31,6 +31,7 @@ fn expected(issuer: &str, methods: &[&str], algorithms: &[&str]) -> Value {
         "introspection_endpoint_auth_methods_supported": methods,
         "introspection_endpoint_auth_signing_alg_values_supported": algorithms,
         "scopes_supported": ["find", "open", "read", "write"],
+        "dpop_signing_alg_values_supported": ALL_NINE,
     })
 }
 
@@ -42,7 +43,7 @@ async fn md_01_to_13_both_documents_are_one_truth() {
     assert_eq!(
         oauth.body,
         expected(&stage.issuer, &["private_key_jwt", "spiffe_jwt"], &ALL_NINE),
-        "MD-05 MD-06 MD-08 MD-10 MD-12 MD-15 CA-20"
+        "MD-05 MD-06 MD-08 MD-10 MD-12 MD-15 CA-20 DPO-10"
     );
     assert_eq!(oauth.text, openid.text, "MD-13");
     assert_eq!(stage.exchange_svid(&stage.svid()).await.claims()["iss"], oauth.body["issuer"], "MD-01");
