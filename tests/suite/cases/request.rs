@@ -121,8 +121,9 @@ impl Request {
         if self.content_type.as_deref() != Some("application/x-www-form-urlencoded") {
             return Err("the content type is that of a form");
         }
-        let named =
-            |name: &str| self.headers.iter().filter(|(found, _)| *found == name).map(|(_, value)| value.clone());
+        let named = |name: &'static str| {
+            self.headers.iter().filter(move |(found, _)| *found == name).map(|(_, value)| value.clone())
+        };
         let proofs: Vec<String> = named("dpop").collect();
         let others = self.headers.iter().filter(|(name, _)| !matches!(*name, "authorization" | "dpop")).count();
         if others > 0 || proofs.len() > 1 || proofs.iter().any(String::is_empty) {

@@ -6,8 +6,8 @@ use super::ground::Ground;
 use super::request::Request;
 use countersign::exchange::Explanation;
 
-use countersign::reason::Reason;
-use countersign::wire::render;
+use countersign::reason::{About, Reason};
+use countersign::wire::{render, render_about};
 
 use crate::grpc::{Call, Told};
 use crate::stage::Answer;
@@ -64,7 +64,7 @@ pub async fn refuse(ground: &Ground, rows: &[Row]) {
         }
         let request = (row.make)(ground);
         let over_grpc = match (request.to_grpc(), http_only(row.name)) {
-            (Ok(call), None) => check_grp_02_grp_03(ground, row.reason, &call).await,
+            (Ok(call), None) => check_grp_02_grp_03(ground, row.reason, row.wire, &call).await,
             (Err(why), Some(listed)) if why == listed => Vec::new(),
             (Ok(_), Some(_)) => vec!["has a form over gRPC, and is in http_only.txt".to_owned()],
             (Err(why), _) => vec![format!("http_only.txt lacks: {}: {why}", row.name)],
@@ -109,13 +109,16 @@ fn the_list_of_what_has_no_form_over_grpc_is_right() {
 }
 
 /// What is wrong with a refusal over gRPC: GRP-01, GRP-02, GRP-03.
-async fn check_grp_02_grp_03(ground: &Ground, reason: &str, call: &Call) -> Vec<String> {
+async fn check_grp_02_grp_03(ground: &Ground, reason: &str, wire: Wire, call: &Call) -> Vec<String> {
     let status = match ground.grpc.exchange(call).await {
         Ok(_) => return vec![format!("granted instead of {reason}")],
         Err(status) => status,
     };
     let Some(told) = Told::of(&status) else { return vec![format!("no details: {status:?}")] };
-    let wanted = render(Reason::from_code(reason).unwrap()).grpc;
+    let named = Reason::from_code(reason).unwrap();
+    // What is wrong with a subject token is wrong with the request (TX-03), over both doors.
+    let about = if wire == REQUEST && render(named).error == CLIENT.0 { About::Subject } else { About::Caller };
+    let wanted = render_about(named, about).grpc;
     let mut faults = Vec::new();
     if (status.code(), told.reason.as_str()) != (wanted, &*reason.to_uppercase()) || told.domain != "countersign" {
         faults.push(format!("{:?} {} of {} instead of {wanted:?}", status.code(), told.reason, told.domain));

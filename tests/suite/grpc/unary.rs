@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use countersign::wire::grpc::v1;
 use tonic::Code;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
