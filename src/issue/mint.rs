@@ -77,7 +77,7 @@ impl Issuer {
         })?;
         // Whole seconds, as claims are written.
         let issued_at = Timestamp::from_seconds(at.seconds());
-        let ends = at.plus(grant.lifetime()).min(grant.not_after()).min(key.retires_at());
+        let ends = grant.ends(at, key.retires_at());
         let expires_at = Timestamp::from_seconds(ends.seconds());
         if expires_at <= at {
             let note = format!("what it rests on, or the signing key, ends within the second: at {ends:?}");

@@ -123,6 +123,12 @@ impl Grant {
         others.into_iter().flatten().fold(self.client.credential.expires_at, std::cmp::Ord::min)
     }
 
+    /// When a token that is made at `at` ends: the least of its longest life, of the end of what it rests on, and of that of the
+    /// key that signs it.
+    pub fn ends(&self, at: Timestamp, key_ends: Timestamp) -> Timestamp {
+        at.plus(self.lifetime).min(self.not_after()).min(key_ends)
+    }
+
     /// The key that the token is bound to: `cnf`.
     pub fn confirmation(&self) -> Option<&Confirmation> {
         self.binding.as_ref().map(|binding| &binding.confirmation)

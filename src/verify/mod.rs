@@ -55,6 +55,14 @@ impl VerifiedIdentity {
     }
 }
 
+#[cfg(test)]
+impl VerifiedIdentity {
+    /// As if it had been verified, for tests of what comes after.
+    pub(crate) const fn assumed(identity: WorkloadIdentity, reuse: Reuse) -> Self {
+        Self { identity, reuse }
+    }
+}
+
 /// What a credential is verified against: one generation of trust, at one moment.
 #[derive(Clone, Copy, Debug)]
 pub struct Verifier<'a> {

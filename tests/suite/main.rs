@@ -15,6 +15,7 @@ mod commands;
 mod contract;
 mod deployment;
 mod documents;
+mod dpop;
 mod evidence;
 mod faults;
 #[path = "../fuzz/mod.rs"]

@@ -1,5 +1,6 @@
 //! Whole files in, settings or whole reports out.
 
+mod binding;
 mod delegation;
 mod faults;
 mod forms;

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 mod delegation;
+mod properties;
 
 use super::*;
 use crate::clock::{Lifetime, Timestamp};

@@ -70,7 +70,7 @@ fn document(generation: &Generation, tls: bool) -> Map<String, Value> {
         "introspection_endpoint_auth_methods_supported": methods,
         "introspection_endpoint_auth_signing_alg_values_supported": algorithms,
         "scopes_supported": scopes,
-        "dpop_signing_alg_values_supported": Algorithm::ALL.map(Algorithm::name),
+        "dpop_signing_alg_values_supported": BTreeSet::from(Algorithm::ALL.map(Algorithm::name)),
     });
     let Value::Object(mut members) = members else { return Map::new() };
     if tls {

@@ -16,7 +16,7 @@ use super::run::{CLIENT, CLIENT_401, GRANT, REQUEST, check, shown};
 use crate::stage::{API, ORDERS};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_token_passes_for_another_bcj_09() {
+async fn no_token_passes_for_another_bcj_09_sca_12() {
     let ground = Ground::new().await;
     ground.good_ones_are_granted("before").await;
     let mut wrong = Vec::new();
@@ -235,7 +235,7 @@ const CELLS: &[(&str, &[&str])] = &[
     ("XC-14/subject-jwt", &["key_unknown"]),
     ("XC-01/subject-access-token", &["source_unknown"]),
     ("XC-02/subject-access-token", &["source_unknown"]),
-    ("XC-04/subject-access-token", &["source_unknown", "credential_malformed", "credential_malformed"]),
+    ("XC-04/subject-access-token", &["source_unknown", "credential_malformed", "source_unknown"]),
     ("XC-05/subject-access-token", &["credential_malformed", "credential_malformed"]),
     ("XC-06/subject-access-token", &["credential_malformed"]),
     ("XC-07/subject-access-token", &["credential_malformed"]),

@@ -110,6 +110,10 @@ impl Request {
         String::from_utf8(self.body()).unwrap()
     }
 
+    fn headers_named(&self, name: &str) -> Vec<String> {
+        self.headers.iter().filter(|(found, _)| *found == name).map(|(_, value)| value.clone()).collect()
+    }
+
     /// The same request over gRPC, or why there is no such message.
     pub fn to_grpc(&self) -> Result<Call, &'static str> {
         if self.method != "POST" || self.target != "/token" {
@@ -163,7 +167,7 @@ impl Request {
         if exchanged && subject.is_none() {
             return Err("without a subject a message is no exchange");
         }
-        let authorization = named("authorization").next();
+        let authorization = self.headers_named("authorization").into_iter().next();
         let credential = match (value("client_assertion_type").as_deref(), value("client_assertion")) {
             (None, None) if authorization.as_deref().is_some_and(|value| value.starts_with("Bearer ")) => {
                 return Err("as metadata this is a credential");

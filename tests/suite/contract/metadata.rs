@@ -111,7 +111,7 @@ async fn md_02_an_issuer_with_a_path_has_its_documents_where_each_standard_says(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn md_07_methods_and_algorithms_follow_the_sources() {
+async fn md_07_sca_15_methods_and_algorithms_follow_the_sources() {
     let stage = Stage::with(|world, issuer| {
         let cluster = cluster_source(&world.clusters()[0]) + "    algorithms: [RS256, ES256]\n";
         let rules = "

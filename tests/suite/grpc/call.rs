@@ -35,6 +35,12 @@ impl Call {
         Self { message, authorization: None }
     }
 
+    /// With a proof of possession.
+    pub fn with_proof(mut self, proof: &str) -> Self {
+        proof.clone_into(&mut self.message.dpop_proof);
+        self
+    }
+
     /// With metadata.
     pub fn authorization(self, value: &str) -> Self {
         Self { authorization: Some(value.to_owned()), ..self }
