@@ -199,7 +199,7 @@ proptest! {
     ) {
         let id = format!("spiffe://{domain}/{}", segments.join("/"));
         let read = SpiffeId::parse(&id).unwrap();
-        prop_assert_eq!((read.to_string(), SpiffeId::parse(&read.to_string())), (id, Ok(read.clone())));
+        prop_assert_eq!((read.to_string(), SpiffeId::parse(&read.to_string())), (id, Ok(read)));
         let put = |mark: &dyn Fn(usize) -> String| {
             let marked = segments.iter().enumerate().map(|(place, text)| match stars[place] {
                 true => mark(place),
