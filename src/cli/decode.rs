@@ -154,6 +154,7 @@ impl Decode {
                 _ => Check { name: "audience", held: false, text: "there is none".to_owned() },
             });
         }
+        checks.extend(claims.get("cnf").map(bound));
         let ends = claims.get("exp").and_then(Value::as_i64).map(Timestamp::from_seconds);
         checks.push(match ends {
             Some(ends) if ends > now => {
@@ -163,6 +164,20 @@ impl Decode {
             None => Check { name: "time", held: false, text: "it has no end".to_owned() },
         });
         checks
+    }
+}
+
+/// To which key it is bound, and so what its user has to prove. Whether this user can is not for a reader to check.
+fn bound(confirmation: &Value) -> Check {
+    let known = [("jkt", "used with a DPoP proof by the key"), ("x5t#S256", "used over TLS with the certificate")];
+    let text = known.into_iter().find_map(|(member, how)| {
+        let value = confirmation.get(member).and_then(Value::as_str)?;
+        Some(format!("{how} {member} {}", quoted(value)))
+    });
+    Check {
+        name: "binding",
+        held: true,
+        text: text.unwrap_or_else(|| "to a key in a form that is not known here".to_owned()),
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod compact_jws;
 mod configuration;
+mod dpop_proof;
 mod mutator;
 mod spiffe_id;
 mod token_form;
