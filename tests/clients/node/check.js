@@ -4,6 +4,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { errors } from 'jose'
 import { ClientError, ResponseBodyError } from 'openid-client'
+import { bound } from './bound_client.js'
+import { serve } from './bound_server.js'
 import { connect, JWT_BEARER, JWT_SPIFFE, tokenFor } from './orders_client.js'
 import { verifier } from './orders_server.js'
 
@@ -49,6 +51,28 @@ const claimsOfSvid = await orders((await tokenFor(spiffe, ORDERS)).access_token)
 check('openid-client gets a token with a JWT-SVID', claimsOfSvid.sub === SPIFFE_ID && claimsOfSvid.kind === 'jwt_svid')
 const wrong = await connect(ISSUER, SPIFFE_ID, JWT_SVID_FILE, { kind: JWT_BEARER, http: true })
 check('a JWT-SVID that is sent as jwt-bearer is refused', (await raised(tokenFor(wrong, ORDERS)))?.error === 'invalid_client')
+
+const plain = await connect(ISSUER, IDENTITY, POD_TOKEN_FILE, { http: true })
+const [mine, another] = [await bound(plain), await bound(plain)]
+const boundAnswer = await mine.tokenFor(ORDERS)
+const boundToken = boundAnswer.access_token
+const jkt = await mine.DPoP.calculateThumbprint()
+check('openid-client gets a bound token by DPoP, and repeats the nonce by itself', boundAnswer.token_type === 'dpop')
+check('it is bound to the key of the client', (await orders(boundToken)).cnf.jkt === jkt)
+const server = await serve(ISSUER, ORDERS, { insecure: true })
+try {
+  const url = `http://127.0.0.1:${server.address().port}/orders`
+  const called = await mine.call(url, boundToken)
+  check('a resource server by oauth4webapi takes it with a proof', called.status === 200 && (await called.json()).jkt === jkt)
+  const status = async (headers) => (await fetch(url, { headers })).status
+  check('and refuses it as Bearer', (await status({ authorization: `Bearer ${boundToken}` })) === 401)
+  check('and under DPoP without a proof', (await status({ authorization: `DPoP ${boundToken}` })) === 401)
+  const stolen = await raised(another.call(url, boundToken))
+  check('and in the hands of another key', stolen !== undefined && stolen.status === 401)
+  check('while a token that is bound to nothing is used as Bearer', (await status({ authorization: `Bearer ${token}` })) === 200)
+} finally {
+  server.close()
+}
 
 const old = (await tokenFor(client, LEGACY)).access_token
 const legacy = await verifier(ISSUER, LEGACY, { typ: 'JWT', algorithm: 'RS256' })

@@ -3,8 +3,14 @@ import com.nimbusds.jose.proc.BadJOSEException;
 import com.nimbusds.jose.proc.BadJWSException;
 import com.nimbusds.jwt.proc.BadJWTException;
 import com.nimbusds.oauth2.sdk.as.AuthorizationServerMetadata;
+import com.nimbusds.oauth2.sdk.dpop.JWKThumbprintConfirmation;
+import com.nimbusds.oauth2.sdk.dpop.verifiers.AccessTokenValidationException;
+import com.nimbusds.oauth2.sdk.dpop.verifiers.InvalidDPoPProofException;
+import com.nimbusds.oauth2.sdk.http.HTTPRequest;
 import com.nimbusds.oauth2.sdk.id.Issuer;
+import com.nimbusds.oauth2.sdk.token.BearerAccessToken;
 import com.nimbusds.openid.connect.sdk.op.OIDCProviderMetadata;
+import java.net.URI;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
@@ -41,6 +47,7 @@ final class Check {
         nimbus(metadata, token.getValue(), token.getScope().toString(), old);
         spring(metadata, token.getValue(), old);
         spiffe(metadata);
+        bound(metadata, token);
         refusals(metadata);
 
         System.out.println(passed + " passed, " + failed + " failed");
@@ -88,6 +95,30 @@ final class Check {
                 claims.getSubject().equals("spiffe://prod.example/ns/shop/sa/api") && claims.getStringClaim("kind").equals("jwt_svid"));
         var wrong = raised(() -> new OrdersClient(metadata, file, false).request(ORDERS).toSuccessResponse());
         check("and its PrivateKeyJWT takes none, for it has no iss", wrong instanceof IllegalArgumentException, wrong);
+    }
+
+    private static void bound(AuthorizationServerMetadata metadata, BearerAccessToken bearer) throws Exception {
+        check("metadata has the algorithms of proofs", metadata.getDPoPJWSAlgs().contains(JWSAlgorithm.ES256));
+        var client = new BoundClient(metadata, POD_TOKEN_FILE);
+        var token = client.request(ORDERS).toSuccessResponse().getTokens().getDPoPAccessToken();
+        check("the Nimbus SDK gets a bound token by DPoP, and repeats the nonce", token != null);
+        check("the next request has the nonce at once", client.request(ORDERS).indicatesSuccess());
+        var orders = new OrdersServer(metadata, ORDERS, "at+jwt", JWSAlgorithm.ES256);
+        var key = JWKThumbprintConfirmation.parse(orders.verify(token.getValue()));
+        check("it is bound to the key of the client", client.key().equals(key));
+        var server = new BoundServer(orders);
+        var resource = URI.create(ORDERS + "/orders/1");
+        var call = client.call(resource, token);
+        check("a resource server by the SDK takes it with a proof", server.verify(call).getSubject().equals(IDENTITY));
+        check("and takes no proof twice", raised(() -> server.verify(call)) instanceof InvalidDPoPProofException);
+        var asBearer = new HTTPRequest(HTTPRequest.Method.GET, resource);
+        asBearer.setAuthorization("Bearer " + token.getValue());
+        check("and refuses it as Bearer", raised(() -> server.verify(asBearer)) instanceof BadJWTException);
+        var another = new BoundClient(metadata, POD_TOKEN_FILE).call(resource, token);
+        check("and in the hands of another key", raised(() -> server.verify(another)) instanceof AccessTokenValidationException);
+        var plain = new HTTPRequest(HTTPRequest.Method.GET, resource);
+        plain.setAuthorization(bearer.toAuthorizationHeader());
+        check("while a token that is bound to nothing is used as Bearer", server.verify(plain).getSubject().equals(IDENTITY));
     }
 
     private static void refusals(AuthorizationServerMetadata metadata) throws Exception {
