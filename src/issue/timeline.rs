@@ -99,8 +99,9 @@ fn sentence(key: &KeyStatus, line: &[&KeyStatus], algorithm: Algorithm, at: Time
 /// `3 d`, `8 m`: one unit, rounded, small enough that rounding hides little.
 fn ago(lifetime: Lifetime) -> String {
     let seconds = lifetime.seconds_rounded_up();
-    for (unit, length) in [("d", 86_400), ("h", 3600), ("m", 60)] {
-        if seconds >= 2 * length {
+    for (unit, length, smaller) in [("d", 86_400, 3600), ("h", 3600, 60), ("m", 60, 1)] {
+        // `2 h` a second before and a second after two hours, never `120 m`.
+        if seconds + smaller / 2 >= 2 * length {
             return format!("{} {unit}", (seconds + length / 2) / length);
         }
     }

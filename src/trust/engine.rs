@@ -3,6 +3,7 @@
 //! A reload keeps the keys and the task of every source whose key settings are the same. Nothing here waits for the network.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
@@ -45,6 +46,8 @@ pub(super) struct Shared {
     pub(super) ledger: Ledger,
     /// One place for each fetch under way.
     pub(super) fetches: Semaphore,
+    /// One writer at a time: both streams of an agent, and a source's task before and after a reload, mean the same file.
+    writing: tokio::sync::Mutex<()>,
     directory: PathBuf,
 }
 
@@ -62,6 +65,7 @@ impl Trust {
                 entropy,
                 ledger: Ledger::default(),
                 fetches: Semaphore::new(MOST_FETCHES),
+                writing: tokio::sync::Mutex::default(),
                 directory: state_directory,
             }),
             cancel,
@@ -134,13 +138,16 @@ impl Trust {
             needed
         });
         for ((endpoint, sources), bundles) in wanted.iter().flat_map(|of| Bundles::ALL.map(|bundles| (of, bundles))) {
-            let agent = agents.entry((endpoint.clone(), bundles)).or_insert_with(|| {
-                let (shared, cancel) = (Arc::clone(&self.shared), self.cancel.child_token());
-                let agent = Agent::new(endpoint.clone(), bundles, shared, cancel);
-                self.tracker.spawn(Arc::clone(&agent).run());
-                agent
-            });
-            agent.serve(sources.clone());
+            match agents.entry((endpoint.clone(), bundles)) {
+                Entry::Occupied(agent) => agent.get().serve(sources.clone()),
+                Entry::Vacant(place) => {
+                    let (shared, cancel) = (Arc::clone(&self.shared), self.cancel.child_token());
+                    let agent = place.insert(Agent::new(endpoint.clone(), bundles, shared, cancel));
+                    // Before its first attempt, which is then an attempt of theirs.
+                    agent.serve(sources.clone());
+                    self.tracker.spawn(Arc::clone(agent).run());
+                }
+            }
         }
     }
 
@@ -188,6 +195,7 @@ impl Shared {
 
     /// Writes the last good keys, if they have changed or were confirmed a while ago.
     pub(super) async fn keep(self: &Arc<Self>, keys: &Arc<SourceKeys>) {
+        let _writing = self.writing.lock().await;
         let now = self.clock.now();
         let Some((held, ends)) = keys.held().map(|held| (held.at(now), held.ends)) else { return };
         let is_due = match &locked(&keys.written).last {

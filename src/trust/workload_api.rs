@@ -50,6 +50,8 @@ struct State {
     trouble: Option<String>,
     attempted: bool,
     stopped: bool,
+    /// When the next attempt is due, while none is under way.
+    next: Option<Timestamp>,
 }
 
 /// How a stream ended.
@@ -82,6 +84,7 @@ impl Agent {
                 self.bundles.publish(&self.shared, source, message);
             } else if let (true, Some(why)) = (state.attempted, &state.trouble) {
                 self.bundles.failed(source, why.clone());
+                self.bundles.plan(source, state.next);
             }
         }
         state.sources = sources;
@@ -103,7 +106,7 @@ impl Agent {
             // From now, not from when the files are written: a slow disk does not delay the next attempt.
             let wait = backoff.after_failure(&*self.shared.entropy);
             let next = (!stopped).then(|| self.shared.clock.now().plus(wait));
-            self.sources().iter().for_each(|source| self.bundles.plan(source, next));
+            self.plan(next);
             self.keep().await;
             tokio::select! {
                 () = self.cancel.cancelled() => break,
@@ -123,7 +126,7 @@ impl Agent {
     async fn one_stream(&self, backoff: &mut Backoff) -> End {
         let clock = &*self.shared.clock;
         let began = clock.now();
-        self.sources().iter().for_each(|source| self.bundles.began(source, began));
+        self.begin(began);
         let opened = within(async {
             let client = WorkloadApiClient::connect(endpoint(&self.endpoint)?).await?;
             let stream = self.bundles.open(&client).await?;
@@ -182,6 +185,18 @@ impl Agent {
             }
             self.keep().await;
         }
+    }
+
+    fn begin(&self, now: Timestamp) {
+        let mut state = locked(&self.state);
+        state.next = None;
+        state.sources.iter().for_each(|source| self.bundles.began(source, now));
+    }
+
+    fn plan(&self, next: Option<Timestamp>) {
+        let mut state = locked(&self.state);
+        state.next = next;
+        state.sources.iter().for_each(|source| self.bundles.plan(source, next));
     }
 
     /// A message: what it names is published, and what it does not name is withdrawn.

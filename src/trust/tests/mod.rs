@@ -83,7 +83,9 @@ impl Stand {
         for _ in 0..20 {
             let now = self.now();
             let next = || self.status(name).next_attempt.filter(|next| *next > now);
-            until(what, || holds() || next().is_some()).await;
+            if !came(|| holds() || next().is_some()).await {
+                break;
+            }
             if holds() {
                 return;
             }
@@ -103,13 +105,17 @@ fn engine(directory: &Path, clock: &ManualClock) -> (Arc<Trust>, CancellationTok
 
 /// Waits for a condition that the machine brings about; no clock can be moved for it.
 async fn until(what: &str, holds: impl Fn() -> bool) {
+    assert!(came(holds).await, "never: {what}");
+}
+
+async fn came(holds: impl Fn() -> bool) -> bool {
     for _ in 0..1500 {
         if holds() {
-            return;
+            return true;
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    panic!("never: {what}");
+    false
 }
 
 fn settings(name: &str, kind: SourceKind) -> SourceSettings {

@@ -102,6 +102,18 @@ async fn wap_14_the_socket_may_appear_after_the_start() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_source_that_comes_between_attempts_knows_when_the_next_one_is() {
+    let stand = Stand::new();
+    let prod = streamed(&stand, "prod", PROD);
+    stand.trust.apply(std::slice::from_ref(&prod));
+    until("an attempt is planned", || stand.status("prod").next_attempt.is_some()).await;
+    stand.trust.apply(&[prod, streamed(&stand, "partner", "partner.example")]);
+    stand.trust.first_attempts().await;
+    assert_eq!(stand.status("partner").next_attempt, stand.status("prod").next_attempt);
+    assert!(stand.status("partner").next_attempt.is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn wap_07_and_c_15_messages_that_say_nothing_are_dropped() {
     let stand = Stand::new();
     let (api, prod) = started(&stand).await;
