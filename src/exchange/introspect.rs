@@ -61,7 +61,7 @@ impl Exchange {
         place: &mut Place<'_>,
         decision: &mut Decision,
     ) -> Result<Introspected, Refusal> {
-        let client = self.authenticated(generation, &request.client, at, Some(place), decision).await?;
+        let (client, _grounds) = self.authenticated(generation, &request.client, at, Some(place), decision).await?;
         let mut evidence = Evidence::default();
         let told = self.counts(generation, request.token.as_ref(), client.identity(), at, &mut evidence);
         decision.told(&told, &evidence);

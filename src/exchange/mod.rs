@@ -58,6 +58,7 @@ use crate::verify::{Nonces, Parties, VerifiedIdentity};
 use binding::Proven;
 use claims::Claims;
 use limits::{Limits, Place};
+use revocation::{Ground, Grounds};
 use subject::Judge;
 
 /// The core that every door talks to.
@@ -97,6 +98,17 @@ pub struct Issued {
     pub token_type: &'static str,
     /// The nonce for the next proof, where it is another one than this proof's.
     pub next_nonce: Option<String>,
+}
+
+/// A decision to grant, before anything is used up or minted.
+struct Decided {
+    grant: Grant,
+    /// What the token would rest on.
+    grounds: Grounds,
+    /// What it would use up.
+    claims: Claims,
+    /// What was proven.
+    proven: Proven,
 }
 
 impl Exchange {
@@ -256,10 +268,10 @@ impl Exchange {
         decision: &mut Decision,
     ) -> Result<Issued, Refusal> {
         let exchanged = matches!(&request.subject, Some(ShownSubject::AccessToken(_) | ShownSubject::Jwt(_)));
-        let (grant, claims, proven) = self.decide(generation, request, at, Some(place), decision).await?;
+        let Decided { grant, grounds, claims, proven } =
+            self.decide(generation, request, at, Some(place), decision).await?;
         claims.make(&self.store).await?;
-        // What was revoked in the meantime, and acknowledged, counts (design §9.5).
-        revocation::check(&self.store.revocations(), grant.client(), decision.evidence().key.as_ref(), at)?;
+        grounds.still_stand(&self.store.revocations(), at)?;
         let token = self.issuer.mint(generation.issuer(), &grant, at)?;
         decision.granted(&token);
         let life = token.expires_at.since(token.issued_at);
@@ -284,16 +296,17 @@ impl Exchange {
         at: Timestamp,
         place: Option<&mut Place<'_>>,
         decision: &mut Decision,
-    ) -> Result<VerifiedIdentity, Refusal> {
+    ) -> Result<(VerifiedIdentity, Grounds), Refusal> {
         let verifier = generation.verifier(at);
         let client = verifier.verify(shown, decision.evidence()).await?;
         decision.identified(client.identity());
-        let revoked = self.store.revocations();
-        revocation::check(&revoked, client.identity(), decision.evidence().key.as_ref(), at)?;
+        let mut grounds = Grounds::default();
+        let ground = Ground::workload(client.identity(), decision.evidence().key.as_ref());
+        grounds.rest_on(ground, &self.store.revocations(), at)?;
         if let Some(place) = place {
             place.is_of(&client.identity().id, generation.limits().per_identity, at)?;
         }
-        Ok(client)
+        Ok((client, grounds))
     }
 
     /// Verify, count, then ask the policy, and say what the grant would use up. Who only asks what would be decided has no
@@ -305,9 +318,9 @@ impl Exchange {
         at: Timestamp,
         place: Option<&mut Place<'_>>,
         decision: &mut Decision,
-    ) -> Result<(Grant, Claims, Proven), Refusal> {
+    ) -> Result<Decided, Refusal> {
         decision.asks(&request.ask);
-        let client = self.authenticated(generation, &request.client, at, place, decision).await?;
+        let (client, mut grounds) = self.authenticated(generation, &request.client, at, place, decision).await?;
         let proven = Proven::of(&request, generation, &self.nonces, at)?;
         let judge = Judge {
             verifier: generation.verifier(at),
@@ -316,7 +329,7 @@ impl Exchange {
             revoked: &self.store.revocations(),
             client: client.identity(),
         };
-        let shown = judge.subject(&request, decision).await?;
+        let shown = judge.subject(&request, &mut grounds, decision).await?;
         let (subject, shown) = shown.map_or((None, None), |token| (Some(token.subject), token.workload));
         let parties = Parties { client, actor: None, subject, binding: proven.binding.clone() };
         let grant = generation.policy().evaluate(&parties, &request.ask, decision.policy())?;
@@ -326,7 +339,7 @@ impl Exchange {
             claims.of_credential(credential, grant.confirmation());
         }
         proven.claim(&mut claims);
-        Ok((grant, claims, proven))
+        Ok(Decided { grant, grounds, claims, proven })
     }
 }
 

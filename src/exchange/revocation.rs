@@ -16,92 +16,91 @@ pub(super) const LONGEST_LIFE: Lifetime = Lifetime::from_hours(24);
 /// And so much longer, for clocks that differ.
 pub(super) const MARGIN: Lifetime = Lifetime::from_hours(1);
 
-/// Why something is revoked.
-#[derive(Clone, Copy, Debug)]
-struct Hit<'a> {
-    kind: RevocationKind,
-    name: &'a str,
-    /// When it ended, if it has: what was issued before stays refused.
-    ended: Option<Timestamp>,
-}
-
-/// Whether a verified workload may be served: neither it, nor its source, nor the key that vouched for it is revoked.
-///
-/// # Errors
-/// `revoked`.
-pub fn check(
-    snapshot: &Snapshot,
-    identity: &WorkloadIdentity,
-    key: Option<&Thumbprint>,
-    at: Timestamp,
-) -> Result<(), Refusal> {
-    let names = [
-        (RevocationKind::Identity, Some(identity.id.as_str())),
-        (RevocationKind::Source, Some(identity.source.as_str())),
-        (RevocationKind::Key, identity.credential.key_id.as_ref().map(|id| id.as_str())),
-        (RevocationKind::Key, key.map(Thumbprint::as_str)),
-    ];
-    refuse(find(snapshot, names, identity.credential.issued_at, at))
-}
-
-/// Whether somebody may be acted for. `issued` is when the token that says so was issued, `key` the one that verified it.
-///
-/// # Errors
-/// `revoked`.
-pub fn check_subject(
-    snapshot: &Snapshot,
-    subject: &VerifiedSubject,
-    key: Option<&Thumbprint>,
+/// One thing that a token would rest on: what may be revoked of it, and when it was issued.
+#[derive(Clone, Debug)]
+pub struct Ground {
+    names: Vec<(RevocationKind, String)>,
+    /// Who does not say when it was issued may be from before.
     issued: Option<Timestamp>,
-    at: Timestamp,
-) -> Result<(), Refusal> {
-    if let VerifiedSubject::Workload(identity) = subject {
-        return check(snapshot, identity, key, at);
-    }
-    let (name, source) = (subject.name(), subject.source());
-    let names = [
-        (RevocationKind::Identity, Some(name.as_str())),
-        (RevocationKind::Source, Some(source.as_str())),
-        (RevocationKind::Key, key.map(Thumbprint::as_str)),
-    ];
-    refuse(find(snapshot, names, issued, at))
 }
 
-/// Whether a token of ours counts: neither it, nor anybody that it names, nor the source that vouched, nor our key that signed
-/// it is revoked.
-///
-/// # Errors
-/// `revoked`.
-pub fn check_token(snapshot: &Snapshot, token: &OwnToken, at: Timestamp) -> Result<(), Refusal> {
-    let subject = token.subject.name();
-    let one = [
-        (RevocationKind::Token, Some(token.id.as_str())),
-        (RevocationKind::Identity, Some(subject.as_str())),
-        (RevocationKind::Identity, Some(token.client_id.as_str())),
-        (RevocationKind::Source, Some(token.subject.source().as_str())),
-        (RevocationKind::Key, Some(token.key_id.as_str())),
-    ];
-    let actors = token.acted_by.iter().map(|actor| (RevocationKind::Identity, Some(actor.as_str())));
-    refuse(find(snapshot, one.into_iter().chain(actors), Some(token.issued_at), at))
+impl Ground {
+    /// A verified workload: it, its source, and the key that vouched for it.
+    pub fn workload(identity: &WorkloadIdentity, key: Option<&Thumbprint>) -> Self {
+        let mut names = vec![
+            (RevocationKind::Identity, identity.id.to_string()),
+            (RevocationKind::Source, identity.source.to_string()),
+        ];
+        names.extend(identity.credential.key_id.as_ref().map(|id| (RevocationKind::Key, id.as_str().to_owned())));
+        names.extend(key.map(|key| (RevocationKind::Key, key.as_str().to_owned())));
+        Self { names, issued: identity.credential.issued_at }
+    }
+
+    /// Who may be acted for. `issued` is when the token that says so was issued, `key` the one that verified it.
+    pub fn subject(subject: &VerifiedSubject, key: Option<&Thumbprint>, issued: Option<Timestamp>) -> Self {
+        if let VerifiedSubject::Workload(identity) = subject {
+            return Self::workload(identity, key);
+        }
+        let mut names =
+            vec![(RevocationKind::Identity, subject.name()), (RevocationKind::Source, subject.source().to_string())];
+        names.extend(key.map(|key| (RevocationKind::Key, key.as_str().to_owned())));
+        Self { names, issued }
+    }
+
+    /// A token of ours: it, everybody that it names, the source that vouched, and our key that signed it.
+    pub fn token(token: &OwnToken) -> Self {
+        let mut names = vec![
+            (RevocationKind::Token, token.id.clone()),
+            (RevocationKind::Identity, token.subject.name()),
+            (RevocationKind::Identity, token.client_id.clone()),
+            (RevocationKind::Source, token.subject.source().to_string()),
+            (RevocationKind::Key, token.key_id.as_str().to_owned()),
+        ];
+        names.extend(token.acted_by.iter().map(|actor| (RevocationKind::Identity, actor.to_string())));
+        Self { names, issued: Some(token.issued_at) }
+    }
+
+    /// Whether nothing of it is revoked.
+    ///
+    /// # Errors
+    /// `revoked`.
+    pub fn stands(&self, snapshot: &Snapshot, at: Timestamp) -> Result<(), Refusal> {
+        if snapshot.is_empty() {
+            return Ok(());
+        }
+        let hit = self.names.iter().find_map(|(kind, name)| {
+            let revocation = snapshot.find(*kind, name)?;
+            let ended = ended(revocation, at);
+            let is_hit =
+                ended.is_none_or(|end| self.issued.is_none_or(|issued| issued < end)) && !revocation.is_over(at);
+            is_hit.then(|| refusal(*kind, name, ended))
+        });
+        hit.map_or(Ok(()), Err)
+    }
 }
 
-fn find<'a>(
-    snapshot: &Snapshot,
-    names: impl IntoIterator<Item = (RevocationKind, Option<&'a str>)>,
-    issued: Option<Timestamp>,
-    at: Timestamp,
-) -> Option<Hit<'a>> {
-    if snapshot.is_empty() {
-        return None;
+/// Everything that a token would rest on. Each is asked for when it is known, and all once more before the token is minted.
+#[derive(Debug, Default)]
+pub struct Grounds(Vec<Ground>);
+
+impl Grounds {
+    /// One more, which must stand.
+    ///
+    /// # Errors
+    /// `revoked`.
+    pub fn rest_on(&mut self, ground: Ground, snapshot: &Snapshot, at: Timestamp) -> Result<(), Refusal> {
+        ground.stands(snapshot, at)?;
+        self.0.push(ground);
+        Ok(())
     }
-    names.into_iter().find_map(|(kind, name)| {
-        let name = name?;
-        let revocation = snapshot.find(kind, name)?;
-        let ended = ended(revocation, at);
-        // Who does not say when it was issued may be from before.
-        let is_hit = ended.is_none_or(|end| issued.is_none_or(|issued| issued < end)) && !revocation.is_over(at);
-        is_hit.then_some(Hit { kind, name, ended })
-    })
+
+    /// Whether all still stand: what was revoked in the meantime, and acknowledged, counts (design §9.5).
+    ///
+    /// # Errors
+    /// `revoked`.
+    pub fn still_stand(&self, snapshot: &Snapshot, at: Timestamp) -> Result<(), Refusal> {
+        self.0.iter().try_for_each(|ground| ground.stands(snapshot, at))
+    }
 }
 
 /// When it ended; `None` while it stands.
@@ -109,10 +108,9 @@ pub(super) fn ended(revocation: &Revocation, at: Timestamp) -> Option<Timestamp>
     revocation.ends.filter(|end| *end <= at)
 }
 
-fn refuse(hit: Option<Hit<'_>>) -> Result<(), Refusal> {
-    let Some(Hit { kind, name, ended }) = hit else { return Ok(()) };
+fn refusal(kind: RevocationKind, name: &str, ended: Option<Timestamp>) -> Refusal {
     let note = format!("the {} {name} is revoked: countersign revoke --list", kind.as_str());
-    Err(match ended {
+    match ended {
         None => {
             let sentence = "This credential or token, its identity or what vouches for it has been revoked here.";
             Refusal::unaccepted(Unaccepted::Revoked, sentence, note)
@@ -126,7 +124,7 @@ fn refuse(hit: Option<Hit<'_>>) -> Result<(), Refusal> {
             Refusal::unaccepted(Unaccepted::Revoked, sentence, note)
                 .mended_by("a credential that is issued from now on")
         }
-    })
+    }
 }
 
 #[cfg(test)]
@@ -144,9 +142,9 @@ mod tests {
         let revocation =
             Revocation { from: second(0), ends: ends.map(second), until: until.map(second), note: String::new() };
         let snapshot = Snapshot::of([(RevocationKind::Identity, "x", revocation)]);
-        let names = || [(RevocationKind::Identity, Some("x"))];
-        assert!(find(&snapshot, [(RevocationKind::Source, Some("x"))], None, second(at)).is_none());
-        find(&snapshot, names(), issued.map(second), second(at)).is_some()
+        let ground = |kind: RevocationKind| Ground { names: vec![(kind, "x".to_owned())], issued: issued.map(second) };
+        assert!(ground(RevocationKind::Source).stands(&snapshot, second(at)).is_ok());
+        ground(RevocationKind::Identity).stands(&snapshot, second(at)).is_err()
     }
 
     #[test]
@@ -175,7 +173,29 @@ mod tests {
         let snapshot = Snapshot::of([(RevocationKind::Identity, "login|alice", stands)]);
         let person =
             |sub: &str| VerifiedSubject::Person { source: SourceName::parse("login").unwrap(), sub: sub.to_owned() };
-        assert!(check_subject(&snapshot, &person("alice"), None, None, second(1)).is_err());
-        assert!(check_subject(&snapshot, &person("bob"), None, None, second(1)).is_ok());
+        let stands = |sub: &str| Ground::subject(&person(sub), None, None).stands(&snapshot, second(1));
+        assert!(stands("alice").is_err());
+        assert!(stands("bob").is_ok());
+    }
+
+    #[test]
+    fn what_is_revoked_between_the_two_looks_counts_for_everything_that_a_token_rests_on() {
+        let person = |sub: &str| {
+            Ground::subject(
+                &VerifiedSubject::Person { source: SourceName::parse("login").unwrap(), sub: sub.to_owned() },
+                None,
+                None,
+            )
+        };
+        let mut grounds = Grounds::default();
+        let before = Snapshot::default();
+        grounds.rest_on(person("alice"), &before, second(0)).unwrap();
+        grounds.rest_on(person("bob"), &before, second(0)).unwrap();
+        assert!(grounds.still_stand(&before, second(1)).is_ok());
+        let stands = || Revocation { from: second(0), ends: None, until: None, note: String::new() };
+        for (name, is_well) in [("login|alice", false), ("login|bob", false), ("login|carol", true)] {
+            let meanwhile = Snapshot::of([(RevocationKind::Identity, name, stands())]);
+            assert_eq!(grounds.still_stand(&meanwhile, second(1)).is_ok(), is_well, "{name}");
+        }
     }
 }

@@ -6,7 +6,8 @@
 use super::limits::Place;
 use super::operators::Note;
 use super::record::RevocationRecord;
-use super::{Decision, Exchange, Generation, revocation};
+use super::revocation::{self, Ground};
+use super::{Decision, Exchange, Generation};
 use crate::clock::{Lifetime, Timestamp};
 use crate::credential::{CompactJws, Shown};
 use crate::identity::SpiffeId;
@@ -45,7 +46,7 @@ impl Exchange {
 
     /// Whether a token of ours is revoked at `at`, whatever else may be wrong with it: what introspection must ask too.
     pub fn is_revoked(&self, token: &OwnToken, at: Timestamp) -> bool {
-        revocation::check_token(&self.store.revocations(), token, at).is_err()
+        Ground::token(token).stands(&self.store.revocations(), at).is_err()
     }
 
     async fn revocation(
@@ -56,7 +57,7 @@ impl Exchange {
         place: &mut Place<'_>,
         decision: &mut Decision,
     ) -> Result<(), Refusal> {
-        let client = self.authenticated(generation, &request.client, at, Some(place), decision).await?;
+        let (client, _grounds) = self.authenticated(generation, &request.client, at, Some(place), decision).await?;
         let caller = &client.identity().id;
         let Some(jws) = request.token else {
             decision.revoked(None, "what was sent is no token of ours");

@@ -4,7 +4,8 @@
 //! the subject, is the policy's to say.
 
 use super::decision::Decision;
-use super::{ExchangeRequest, Generation, Grants, revocation};
+use super::revocation::{Ground, Grounds};
+use super::{ExchangeRequest, Generation, Grants};
 use crate::credential::{CompactJws, ShownSubject};
 use crate::identity::WorkloadIdentity;
 use crate::jose::KeySet;
@@ -32,6 +33,7 @@ impl Judge<'_> {
     pub(super) async fn subject(
         &self,
         request: &ExchangeRequest,
+        grounds: &mut Grounds,
         decision: &mut Decision,
     ) -> Result<Option<SubjectToken>, Refusal> {
         let Some(shown) = &request.subject else {
@@ -48,7 +50,7 @@ impl Judge<'_> {
             return Err(Refusal::malformed(Malformed::GrantUnsupported, "The assertion grant is not served here."));
         }
         let mut evidence = Evidence::default();
-        let outcome = self.verified(shown, request, &mut evidence).await;
+        let outcome = self.verified(shown, request, grounds, &mut evidence).await;
         let told = outcome.as_ref().ok();
         decision.acts_for(told.map(|token| (&token.subject, token.id.as_str())), &evidence);
         outcome.map(Some).map_err(|refusal| refusal.about(about))
@@ -58,24 +60,30 @@ impl Judge<'_> {
         &self,
         shown: &ShownSubject,
         request: &ExchangeRequest,
+        grounds: &mut Grounds,
         evidence: &mut Evidence,
     ) -> Result<SubjectToken, Refusal> {
         let token = match shown {
-            ShownSubject::AccessToken(jws) => self.of_own_token(jws, evidence)?,
-            ShownSubject::Jwt(jws) => self.of_platform(self.verifier, jws, evidence).await?,
+            ShownSubject::AccessToken(jws) => self.of_own_token(jws, grounds, evidence)?,
+            ShownSubject::Jwt(jws) => self.of_platform(self.verifier, jws, grounds, evidence).await?,
             ShownSubject::Assertion(jws) => {
                 let endpoint = self.generation.issuer().endpoint("/token");
                 let verifier = Verifier { token_endpoint: Some(&endpoint), ..self.verifier };
-                self.of_platform(verifier, jws, evidence).await?
+                self.of_platform(verifier, jws, grounds, evidence).await?
             }
         };
-        self.check_actor(request).await?;
+        self.check_actor(request, grounds).await?;
         Ok(token)
     }
 
-    fn of_own_token(&self, jws: &CompactJws, evidence: &mut Evidence) -> Result<SubjectToken, Refusal> {
+    fn of_own_token(
+        &self,
+        jws: &CompactJws,
+        grounds: &mut Grounds,
+        evidence: &mut Evidence,
+    ) -> Result<SubjectToken, Refusal> {
         let token = OwnToken::verify(jws, self.keys, self.verifier.issuer, self.verifier.at, evidence)?;
-        revocation::check_token(self.revoked, &token, self.verifier.at)?;
+        grounds.rest_on(Ground::token(&token), self.revoked, self.verifier.at)?;
         let subject = Subject {
             who: token.subject,
             acted_by: token.acted_by,
@@ -92,16 +100,17 @@ impl Judge<'_> {
         &self,
         verifier: Verifier<'_>,
         jws: &CompactJws,
+        grounds: &mut Grounds,
         evidence: &mut Evidence,
     ) -> Result<SubjectToken, Refusal> {
         let token = verifier.verify_subject_jwt(jws, evidence).await?;
-        let key = evidence.key.as_ref();
-        revocation::check_subject(self.revoked, &token.subject.who, key, token.issued_at, self.verifier.at)?;
+        let ground = Ground::subject(&token.subject.who, evidence.key.as_ref(), token.issued_at);
+        grounds.rest_on(ground, self.revoked, self.verifier.at)?;
         Ok(token)
     }
 
     /// An actor token says who acts: nobody but the client (TX-12).
-    async fn check_actor(&self, request: &ExchangeRequest) -> Result<(), Refusal> {
+    async fn check_actor(&self, request: &ExchangeRequest, grounds: &mut Grounds) -> Result<(), Refusal> {
         let jws = match &request.actor {
             None => return Ok(()),
             Some(ShownSubject::Jwt(jws)) => jws,
@@ -109,7 +118,7 @@ impl Judge<'_> {
                 return Err(malformed("An actor_token is a platform token: actor_token_type is …:token-type:jwt."));
             }
         };
-        let actor = self.of_platform(self.verifier, jws, &mut Evidence::default()).await?;
+        let actor = self.of_platform(self.verifier, jws, grounds, &mut Evidence::default()).await?;
         if actor.subject.is(self.client) {
             return Ok(());
         }

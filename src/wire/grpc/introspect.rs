@@ -2,66 +2,48 @@
 //!
 //! With `active` false nothing else is said.
 
-use std::sync::Arc;
-
-use axum::Extension;
-use axum::body::Body;
-use axum::extract::State;
-use axum::http::HeaderMap;
 use axum::response::Response;
 use prost_types::{Struct, Timestamp, Value, value::Kind};
-use tonic::Status;
 
-use super::answer::{answered, failed};
-use super::exchange::{Beside, credential, malformed, refuse_unread};
-use super::messages::Messages;
+use super::answer::answered;
+use super::credential::{Beside, credential};
+use super::messages::malformed;
+use super::unary::Method;
+use super::v1;
 use super::v1::{exchange_request, introspect_request};
-use super::{no_such_method, status, timeout, v1};
 use crate::credential::CompactJws;
-use crate::exchange::{Decision, Exchange, IntrospectRequest, Introspected, Transport};
+use crate::exchange::{Decision, Exchange, IntrospectRequest, Introspected};
 use crate::identity::Confirmation;
 use crate::reason::Refusal;
 use crate::verify::{FLAT_CLAIMS, OwnToken};
-use crate::wire::http::body::Bodies;
-use crate::wire::listener::ConnectionInfo;
 
-pub(super) async fn introspect(
-    State(exchange): State<Arc<Exchange>>,
-    State(bodies): State<Bodies>,
-    Extension(connection): Extension<ConnectionInfo>,
-    headers: HeaderMap,
-    body: Body,
-) -> Response {
-    if !super::is_grpc(&headers) {
-        return no_such_method();
-    }
-    let mut decision = exchange.open(Transport::Grpc, super::peer(&connection));
-    let call = async {
-        let message = match Messages::new(body, bodies).only().await {
-            Ok(message) => message,
-            Err(unread) => return Err(refuse_unread(unread, &exchange, &mut decision).await),
-        };
-        Box::pin(told(&message, &Beside::of(&headers, &connection), &exchange, &mut decision)).await
-    };
-    match tokio::time::timeout(timeout::of_call(&headers), call).await {
-        Ok(Ok(Introspected::Active(token))) => answered(&active(&token, exchange.generation().issuer().as_str())),
-        Ok(Ok(Introspected::Inactive)) => answered(&v1::IntrospectResponse::default()),
-        Ok(Err(status)) => failed(&status),
-        Err(_elapsed) => failed(&status::too_late()),
-    }
-}
+/// `Introspect`.
+#[derive(Debug)]
+pub(super) struct Introspect;
 
-async fn told(
-    message: &v1::IntrospectRequest,
-    beside: &Beside,
-    exchange: &Exchange,
-    decision: &mut Decision,
-) -> Result<Introspected, Status> {
-    let outcome = match request(message, beside) {
-        Ok(request) => exchange.introspect(request, decision).await,
-        Err(refusal) => Err(exchange.refuse(refusal, decision).await),
-    };
-    outcome.map_err(|refusal| status::refused(&refusal, decision.reference()))
+impl Method for Introspect {
+    type Message = v1::IntrospectRequest;
+    type Request = IntrospectRequest;
+    type Outcome = Introspected;
+
+    fn read(message: &v1::IntrospectRequest, beside: &Beside) -> Result<IntrospectRequest, Refusal> {
+        request(message, beside)
+    }
+
+    async fn run(
+        exchange: &Exchange,
+        request: IntrospectRequest,
+        decision: &mut Decision,
+    ) -> Result<Introspected, Refusal> {
+        exchange.introspect(request, decision).await
+    }
+
+    fn answer(told: &Introspected, exchange: &Exchange) -> Response {
+        match told {
+            Introspected::Active(token) => answered(&active(token, exchange.generation().issuer().as_str())),
+            Introspected::Inactive => answered(&v1::IntrospectResponse::default()),
+        }
+    }
 }
 
 fn request(message: &v1::IntrospectRequest, beside: &Beside) -> Result<IntrospectRequest, Refusal> {

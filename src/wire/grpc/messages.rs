@@ -83,6 +83,6 @@ impl Messages {
     }
 }
 
-fn malformed(sentence: &str) -> Refusal {
+pub(super) fn malformed(sentence: &str) -> Refusal {
     Refusal::malformed(Malformed::MalformedRequest, sentence)
 }

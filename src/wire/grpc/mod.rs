@@ -6,6 +6,7 @@
 //! record like any other, and the bytes that are held share the one bound of all bodies (LIM-01, GRP-08).
 
 mod answer;
+mod credential;
 mod exchange;
 mod health;
 mod introspect;
@@ -13,6 +14,7 @@ mod messages;
 mod revoke;
 mod status;
 mod timeout;
+mod unary;
 mod watch;
 
 /// Messages and client of `proto/countersign/v1/token_service.proto`.
@@ -87,10 +89,10 @@ pub(super) fn router(exchange: &Arc<Exchange>, bodies: Bodies, door: Door) -> Ro
     tokio::spawn(watch::follow_keys(Arc::clone(exchange), drain.clone()));
     let only = |methods: MethodRouter<Core>| methods.fallback(not_post);
     let service = Router::new()
-        .route("/countersign.v1.TokenService/Exchange", only(post(exchange::exchange)))
+        .route("/countersign.v1.TokenService/Exchange", only(post(unary::call::<exchange::GetToken>)))
         .route("/countersign.v1.TokenService/Watch", only(post(watch::watch)))
-        .route("/countersign.v1.TokenService/Introspect", only(post(introspect::introspect)))
-        .route("/countersign.v1.TokenService/Revoke", only(post(revoke::revoke)))
+        .route("/countersign.v1.TokenService/Introspect", only(post(unary::call::<introspect::Introspect>)))
+        .route("/countersign.v1.TokenService/Revoke", only(post(unary::call::<revoke::Revoke>)))
         .with_state(Core { exchange: Arc::clone(exchange), bodies, drain: drain.clone() });
     let mut routes = Routes::new(health::service(readiness, drain));
     if settings.reflection {

@@ -2,63 +2,42 @@
 //!
 //! Decides what the shape of the message decides, and nothing about whose a token is.
 
-use std::sync::Arc;
-
-use axum::Extension;
-use axum::body::Body;
-use axum::extract::State;
-use axum::http::HeaderMap;
 use axum::response::Response;
-use tonic::Status;
 
-use super::answer::{answered, failed};
-use super::exchange::{Beside, credential, malformed, refuse_unread};
-use super::messages::Messages;
+use super::answer::answered;
+use super::credential::{Beside, credential};
+use super::messages::malformed;
+use super::unary::Method;
+use super::v1;
 use super::v1::{exchange_request, revoke_request};
-use super::{no_such_method, status, timeout, v1};
 use crate::credential::CompactJws;
-use crate::exchange::{Decision, Exchange, RevokeRequest, Transport};
+use crate::exchange::{Decision, Exchange, RevokeRequest};
 use crate::reason::Refusal;
-use crate::wire::http::body::Bodies;
-use crate::wire::listener::ConnectionInfo;
 
-pub(super) async fn revoke(
-    State(exchange): State<Arc<Exchange>>,
-    State(bodies): State<Bodies>,
-    Extension(connection): Extension<ConnectionInfo>,
-    headers: HeaderMap,
-    body: Body,
-) -> Response {
-    if !super::is_grpc(&headers) {
-        return no_such_method();
-    }
-    let mut decision = exchange.open(Transport::Grpc, super::peer(&connection));
-    decision.of_revocation();
-    let call = async {
-        let message = match Messages::new(body, bodies).only().await {
-            Ok(message) => message,
-            Err(unread) => return Err(refuse_unread(unread, &exchange, &mut decision).await),
-        };
-        Box::pin(revoked(&message, &Beside::of(&headers, &connection), &exchange, &mut decision)).await
-    };
-    match tokio::time::timeout(timeout::of_call(&headers), call).await {
-        Ok(Ok(())) => answered(&v1::RevokeResponse {}),
-        Ok(Err(status)) => failed(&status),
-        Err(_elapsed) => failed(&status::too_late()),
-    }
-}
+/// `Revoke`.
+#[derive(Debug)]
+pub(super) struct Revoke;
 
-async fn revoked(
-    message: &v1::RevokeRequest,
-    beside: &Beside,
-    exchange: &Exchange,
-    decision: &mut Decision,
-) -> Result<(), Status> {
-    let outcome = match request(message, beside) {
-        Ok(request) => exchange.revoke(request, decision).await,
-        Err(refusal) => Err(exchange.refuse(refusal, decision).await),
-    };
-    outcome.map_err(|refusal| status::refused(&refusal, decision.reference()))
+impl Method for Revoke {
+    type Message = v1::RevokeRequest;
+    type Request = RevokeRequest;
+    type Outcome = ();
+
+    fn begin(decision: &mut Decision) {
+        decision.of_revocation();
+    }
+
+    fn read(message: &v1::RevokeRequest, beside: &Beside) -> Result<RevokeRequest, Refusal> {
+        request(message, beside)
+    }
+
+    async fn run(exchange: &Exchange, request: RevokeRequest, decision: &mut Decision) -> Result<(), Refusal> {
+        exchange.revoke(request, decision).await
+    }
+
+    fn answer((): &(), _exchange: &Exchange) -> Response {
+        answered(&v1::RevokeResponse {})
+    }
 }
 
 fn request(message: &v1::RevokeRequest, beside: &Beside) -> Result<RevokeRequest, Refusal> {

@@ -18,8 +18,11 @@ use tokio::time::{Sleep, sleep};
 use tonic::Status;
 
 use super::answer::{data, streamed, trailers};
-use super::exchange::{Beside, grant, malformed, refuse_unread, request, response};
+use super::credential::Beside;
+use super::exchange::{grant, request, response};
 use super::messages::Messages;
+use super::messages::malformed;
+use super::unary::refuse_unread;
 use super::v1::watch_request::Message as Sent;
 use super::v1::watch_response::Message as Told;
 use super::v1::{exchange_request, fresh_credential};

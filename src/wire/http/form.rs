@@ -16,7 +16,6 @@ pub(super) struct Form(Vec<(String, String)>);
 impl Form {
     /// Reads a body.
     pub(super) fn parse(body: &[u8]) -> Result<Self, Refusal> {
-        let malformed = |sentence: &str| Refusal::malformed(Malformed::MalformedRequest, sentence);
         let mut parameters: Vec<(String, String)> = Vec::new();
         for pair in body.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty()) {
             if parameters.len() == MOST {
@@ -70,6 +69,10 @@ fn decode(text: &[u8]) -> Option<String> {
 
 fn hex(digit: &u8) -> Option<u8> {
     char::from(*digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
+}
+
+pub(super) fn malformed(sentence: &str) -> Refusal {
+    Refusal::malformed(Malformed::MalformedRequest, sentence)
 }
 
 #[cfg(test)]

@@ -2,58 +2,50 @@
 //!
 //! The caller authenticates as at the token endpoint. Inactive is one answer and says nothing else (INT-03); there is no JWT answer (INT-11).
 
-use std::sync::Arc;
-
-use axum::Extension;
-use axum::body::Body;
-use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::{Map, Value, json};
 
 use super::answer;
-use super::body::{Bodies, Unread};
-use super::token::{client, form, malformed, refuse_unread};
-use crate::credential::{CompactJws, PeerChain};
-use crate::exchange::{Exchange, IntrospectRequest, Introspected, Transport};
+use super::credential::client;
+use super::endpoint::{Beside, Endpoint};
+use super::form::{Form, malformed};
+use crate::credential::CompactJws;
+use crate::exchange::{Decision, Exchange, Generation, IntrospectRequest, Introspected};
 use crate::identity::{Confirmation, IssuerUrl};
 use crate::issue::act;
+use crate::reason::Refusal;
 use crate::verify::{FLAT_CLAIMS, OwnToken};
-use crate::wire::listener::ConnectionInfo;
 
-pub(super) async fn introspect(
-    State(exchange): State<Arc<Exchange>>,
-    State(bodies): State<Bodies>,
-    Extension(connection): Extension<ConnectionInfo>,
-    headers: HeaderMap,
-    body: Body,
-) -> Response {
-    let mut decision = exchange.open(Transport::Http, connection.peer.ip());
-    let challenge = answer::authorization_scheme(&headers);
-    let request = match read(&headers, body, &bodies, connection.certificates.as_ref()).await {
-        Ok(request) => request,
-        Err(unread) => return refuse_unread(&exchange, unread, &mut decision, challenge).await,
-    };
-    match Box::pin(exchange.introspect(request, &mut decision)).await {
-        Ok(Introspected::Active(token)) => {
-            let members = active(&token, exchange.generation().issuer());
-            answer::no_store(StatusCode::OK, &Value::Object(members))
-        }
-        Ok(Introspected::Inactive) => answer::no_store(StatusCode::OK, &json!({ "active": false })),
-        Err(refusal) => answer::refused(&refusal, decision.reference(), challenge),
+/// The introspection endpoint.
+#[derive(Debug)]
+pub(super) struct Introspect;
+
+impl Endpoint for Introspect {
+    type Request = IntrospectRequest;
+    type Outcome = Introspected;
+
+    fn read(form: &Form, beside: &Beside<'_>, _generation: &Generation) -> Result<IntrospectRequest, Refusal> {
+        let client = client(form, beside)?;
+        let token = form.value("token").ok_or_else(|| malformed("Parameter token is missing."))?;
+        Ok(IntrospectRequest { client, token: CompactJws::parse(token.to_owned()).ok() })
     }
-}
 
-async fn read(
-    headers: &HeaderMap,
-    body: Body,
-    bodies: &Bodies,
-    peer: Option<&Arc<PeerChain>>,
-) -> Result<IntrospectRequest, Unread> {
-    let form = form(headers, body, bodies).await?;
-    let client = client(&form, headers, peer)?;
-    let token = form.value("token").ok_or_else(|| malformed("Parameter token is missing."))?;
-    Ok(IntrospectRequest { client, token: CompactJws::parse(token.to_owned()).ok() })
+    async fn run(
+        exchange: &Exchange,
+        request: IntrospectRequest,
+        decision: &mut Decision,
+    ) -> Result<Introspected, Refusal> {
+        exchange.introspect(request, decision).await
+    }
+
+    fn answer(told: &Introspected, exchange: &Exchange) -> Response {
+        let said = match told {
+            Introspected::Active(token) => Value::Object(active(token, exchange.generation().issuer())),
+            Introspected::Inactive => json!({ "active": false }),
+        };
+        answer::no_store(StatusCode::OK, &said)
+    }
 }
 
 /// What the token says (RFC 7662 §2.2, RFC 8693 §4, RFC 8705 §3.2).

@@ -5,6 +5,8 @@
 mod admin;
 mod answer;
 pub(in crate::wire) mod body;
+mod credential;
+mod endpoint;
 mod form;
 mod introspect;
 mod jwks;
@@ -55,9 +57,9 @@ pub fn public_router(exchange: &Arc<Exchange>, door: grpc::Door) -> Router {
     let bodies = Bodies::standard();
     let only = |methods: MethodRouter<Public>| methods.fallback(method_not_allowed);
     Router::new()
-        .route(&format!("{base}/token"), only(post(token::token)))
-        .route(&format!("{base}/revoke"), only(post(revoke::revoke)))
-        .route(&format!("{base}/introspect"), only(post(introspect::introspect)))
+        .route(&format!("{base}/token"), only(post(endpoint::call::<token::Token>)))
+        .route(&format!("{base}/revoke"), only(post(endpoint::call::<revoke::Revoke>)))
+        .route(&format!("{base}/introspect"), only(post(endpoint::call::<introspect::Introspect>)))
         .route(&format!("{base}/jwks"), only(get(jwks::jwks)))
         .route(&format!("/.well-known/oauth-authorization-server{base}"), only(get(metadata::metadata)))
         .route(&format!("{base}/.well-known/openid-configuration"), only(get(metadata::metadata)))

@@ -2,8 +2,7 @@
 //!
 //! Reads which tokens there are and what they are declared to be. What is in them is nobody's to guess here.
 
-use super::form::Form;
-use super::token::malformed;
+use super::form::{Form, malformed};
 use crate::credential::{ACCESS_TOKEN_TYPE, CompactJws, JWT_TYPE, ShownSubject};
 use crate::exchange::Grants;
 use crate::reason::{About, Misshapen, Refusal, quoted};
