@@ -3,6 +3,8 @@
 use countersign::app::Reloaded;
 use countersign::clock::Lifetime;
 use countersign::world::Behaviour;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 
 use crate::stage::{Answer, JWT_SPIFFE, Stage, eventually, standard_config};
 
@@ -71,22 +73,16 @@ async fn tok_29_a_full_process_says_so_at_once_and_recovers() {
     stage.cluster("eu1").behave_everywhere(Behaviour::Hang);
     stage.advance(Lifetime::from_seconds(31)).await;
     let unknown = stage.pod_forge("eu1").header("kid", "a-new-key").sign().unwrap().token();
-    let waiting = futures_util::future::join_all((0..4).map(|_| stage.exchange_pod(&unknown)));
-    let meanwhile = async {
-        let mut full = stage.exchange_svid(&stage.svid()).await;
-        for _ in 0..1000 {
-            if full.status == 503 {
-                break;
-            }
-            full = stage.exchange_svid(&stage.svid()).await;
-        }
+    let mut held: FuturesUnordered<_> = (0..5).map(|_| stage.exchange_pod(&unknown)).collect();
+    let fifth = held.next().await.unwrap();
+    for full in [fifth, stage.exchange_svid(&stage.svid()).await] {
         assert_eq!(refused(&stage, &full, 503, "overloaded").await, "1");
         let record = stage.record(full.body["error_ref"].as_str().unwrap()).await;
         assert!(record.get("source").is_none(), "before any work: {record}");
-        // The second that they may wait.
-        stage.advance(Lifetime::from_seconds(2)).await;
-    };
-    let (held, ()) = tokio::join!(waiting, meanwhile);
+    }
+    // The second that they may wait.
+    stage.advance(Lifetime::from_seconds(2)).await;
+    let held: Vec<Answer> = held.collect().await;
     assert!(held.iter().all(|answer| answer.status == 503), "{held:?}");
     for answer in &held {
         assert_ne!(stage.reason(answer).await, "overloaded", "they had places");
