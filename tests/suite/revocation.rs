@@ -8,13 +8,11 @@ mod reuse;
 use std::path::Path;
 
 use base64ct::{Base64UrlUnpadded, Encoding};
-use countersign::clock::Clock;
-use countersign::credential::CompactJws;
-use countersign::verify::{Evidence, OwnToken};
+use countersign::clock::Lifetime;
 use serde_json::{Value, json};
 
 use crate::evidence;
-use crate::stage::{Answer, Stage, answer, client_builder};
+use crate::stage::{Answer, JWT_SPIFFE, Stage, answer, client_builder, encode};
 
 /// Asks the operator socket of a state folder.
 async fn operator(state: &Path, body: Option<&Value>) -> Answer {
@@ -58,16 +56,24 @@ fn token(answer: &Answer) -> String {
     answer.body["access_token"].as_str().unwrap_or_else(|| panic!("no token: {}", answer.text)).to_owned()
 }
 
-/// Whether a token of ours is good and not revoked: what introspection answers from.
-fn is_active(stage: &Stage, token: &str) -> bool {
-    let (exchange, at) = (stage.app.exchange(), stage.clock.now());
-    let jws = CompactJws::parse(token.to_owned()).unwrap();
-    let keys = exchange.issuer().ring().verification_keys(at);
-    let generation = exchange.generation();
-    match OwnToken::verify(&jws, &keys, generation.issuer(), at, &mut Evidence::default()) {
-        Ok(token) => !exchange.is_revoked(&token, at),
-        Err(_) => false,
+/// Whether a token for `orders` is active, as its resource server hears it from `/introspect`.
+async fn is_active(stage: &Stage, token: &str) -> bool {
+    let server = "spiffe://prod.example/serves/orders";
+    let svid = stage.world.trust_domain().mint(server, &[&stage.issuer], Lifetime::from_minutes(5)).unwrap();
+    evidence::secret(&svid);
+    let form = [("client_assertion_type", JWT_SPIFFE), ("client_assertion", &svid), ("token", token)];
+    let told = stage.post("/introspect", &encode(&form), &[]).await;
+    assert_eq!(told.status, 200, "{}", told.text);
+    told.body["active"].as_bool().unwrap()
+}
+
+/// How many of them are.
+async fn active(stage: &Stage, tokens: &[String]) -> usize {
+    let mut count = 0;
+    for token in tokens {
+        count += usize::from(is_active(stage, token).await);
     }
+    count
 }
 
 /// The other valid signature of a P-256 token: `s` becomes `n - s`.

@@ -3,39 +3,17 @@
 use aws_lc_rs::digest::{SHA256, digest};
 use base64ct::{Base64UrlUnpadded, Encoding};
 use countersign::clock::{Clock, Lifetime};
-use countersign::config::{self, Environment};
-use countersign::exchange::{Generation, GenerationId};
-use countersign::policy::{Policy, PolicyInput, Require};
 use countersign::world::x509::Certified;
+use serde_json::json;
 
 use super::ground::{Ground, PARTNER, alone, ask};
+use crate::cases::dpop::proof_by;
+use crate::cases::keyring::es256;
 use crate::stage::{API, Answer, JWT_SPIFFE, ORDERS};
 
-/// From now on tokens for `orders` are bound.
-fn require_binding(ground: &Ground) {
-    let path = ground.stage.directory.path().join("countersign.yaml");
-    let mut loaded = config::load(&path, &Environment::default()).unwrap().configuration;
-    let orders = loaded.resources.iter_mut().find(|resource| resource.name.as_str() == "orders").unwrap();
-    orders.require = Require::Bound;
-    let input = PolicyInput {
-        issuer: &loaded.issuer,
-        identity_domain: &loaded.identity_domain,
-        sources: &loaded.sources,
-        subjects: &loaded.subjects,
-        resources: &loaded.resources,
-        rules: &loaded.rules,
-        tests: &loaded.tests,
-    };
-    let policy = Policy::compile(&input).0.unwrap();
-    ground.stage.app.exchange().replace(Generation::new(
-        GenerationId::from_hash(&loaded.hash),
-        loaded.issuer.clone(),
-        loaded.identity_domain.clone(),
-        ground.stage.app.trust().apply(&loaded.sources),
-        policy,
-        loaded.limits,
-        loaded.grants.clone(),
-    ));
+/// Tokens for `orders` are bound here.
+async fn bound() -> Ground {
+    Ground::with(|text| text.replacen("owner: team-commerce,", "owner: team-commerce, require: bound,", 1)).await
 }
 
 fn x5t(leaf: &Certified) -> String {
@@ -52,8 +30,7 @@ async fn with_jwt(ground: &Ground, leaf: Option<&Certified>) -> Answer {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn mtl_04_mtl_09_a_bound_token_names_the_certificate_and_ends_with_it() {
-    let ground = Ground::new().await;
-    require_binding(&ground);
+    let ground = bound().await;
     let mut params = ground.params(API);
     let ends = ground.stage.clock.now().plus(Lifetime::from_minutes(2));
     params.not_after = time::OffsetDateTime::from_unix_timestamp(ends.seconds()).unwrap();
@@ -75,4 +52,33 @@ async fn mtl_04_mtl_09_a_bound_token_names_the_certificate_and_ends_with_it() {
     over.not_after = time::OffsetDateTime::from_unix_timestamp(ends.seconds() - 3600).unwrap();
     let answer = with_jwt(&ground, Some(&ground.partner.issue_x509(&over).unwrap())).await;
     assert_eq!(ground.stage.reason(&answer).await, "binding_required");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn beside_a_certificate_a_proof_is_what_binds() {
+    let ground = bound().await;
+    let leaf = ground.prod().issue_x509(&ground.params(API)).unwrap();
+    let proof = proof_by(&es256("mine"), &ground.issuer, ground.stage.clock.now().seconds()).sign().unwrap().token();
+    let mut connection = ground.connect(Some(alone(&leaf))).await;
+    let form = [("client_id", API), ("resource", ORDERS)];
+    let answer = connection.token(&form, &[("dpop", &proof)]).await;
+    assert_eq!(answer.body["token_type"], "DPoP", "{}", answer.text);
+    let cnf = &answer.claims()["cnf"];
+    assert!(cnf["jkt"].is_string() && cnf.get("x5t#S256").is_none(), "one key, not two: {cnf}");
+    // A proof that does not hold is no reason to fall back to the certificate.
+    let again = connection.token(&form, &[("dpop", &proof)]).await;
+    assert_eq!((again.status, again.error()), (400, "invalid_dpop_proof"), "{}", again.text);
+    assert_eq!(connection.token(&form, &[]).await.claims()["cnf"], json!({ "x5t#S256": x5t(&leaf) }));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mtl_06_introspection_says_which_certificate_a_token_is_bound_to() {
+    let ground = bound().await;
+    let leaf = ground.prod().issue_x509(&ground.params(API)).unwrap();
+    let mut connection = ground.connect(Some(alone(&leaf))).await;
+    let token = ask(&mut connection, API).await;
+    let token = token.body["access_token"].as_str().unwrap();
+    let told = connection.post("/introspect", &[("client_id", API), ("token", token)], &[]).await;
+    assert_eq!((&told.body["active"], &told.body["cnf"]), (&json!(true), &json!({ "x5t#S256": x5t(&leaf) })));
+    assert_eq!(told.body["token_type"], "Bearer", "RFC 8705 has no type of its own");
 }

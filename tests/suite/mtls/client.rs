@@ -2,16 +2,19 @@
 
 use std::sync::Arc;
 
+use countersign::wire::grpc::v1;
 use http::Request;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
 use hyper::client::conn::http2::SendRequest;
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use prost::Message;
 use rustls::SupportedProtocolVersion;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tonic::Status;
 
 use crate::evidence;
 use crate::stage::{Answer, encode};
@@ -63,12 +66,37 @@ impl Connection {
     pub async fn token(&mut self, parameters: &[(&str, &str)], headers: &[(&str, &str)]) -> Answer {
         let mut all = vec![("grant_type", "client_credentials")];
         all.extend(parameters);
-        let mut request =
-            Request::post(format!("{}/token", self.issuer)).header("content-type", "application/x-www-form-urlencoded");
+        self.post("/token", &all, headers).await
+    }
+
+    /// A form to that path.
+    pub async fn post(&mut self, path: &str, parameters: &[(&str, &str)], headers: &[(&str, &str)]) -> Answer {
+        let request = Request::post(format!("{}{path}", self.issuer));
+        let mut request = request.header("content-type", "application/x-www-form-urlencoded");
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        self.send(request.body(Full::from(encode(&all))).unwrap()).await.unwrap()
+        self.send(request.body(Full::from(encode(parameters))).unwrap()).await.unwrap()
+    }
+
+    /// `Exchange` over gRPC on this same connection: the answer, or the details of its status.
+    pub async fn exchange(&mut self, message: &v1::ExchangeRequest) -> Result<v1::ExchangeResponse, Status> {
+        let encoded = message.encode_to_vec();
+        let length = u32::try_from(encoded.len()).unwrap().to_be_bytes();
+        let frame = [&[0][..], &length, &encoded].concat();
+        let request = Request::post(format!("{}/countersign.v1.TokenService/Exchange", self.issuer))
+            .header("content-type", "application/grpc")
+            .header("te", "trailers");
+        self.sender.ready().await.unwrap();
+        let answer = self.sender.send_request(request.body(Full::from(frame)).unwrap()).await.unwrap();
+        if let Some(status) = Status::from_header_map(answer.headers()) {
+            evidence::keep("grpc.txt", &format!("{status:?}"));
+            return Err(status);
+        }
+        let body = answer.into_body().collect().await.unwrap().to_bytes();
+        let answer = v1::ExchangeResponse::decode(&body[5..]).unwrap();
+        evidence::secret(&answer.access_token);
+        Ok(answer)
     }
 
     /// `GET`.

@@ -1,11 +1,13 @@
 //! What a request must say beside the certificate of its connection, and what it says of itself in metadata.
 
 use base64ct::{Base64, Encoding};
-use countersign::clock::Lifetime;
+use countersign::clock::{Clock, Lifetime};
+use countersign::wire::grpc::v1;
 use serde_json::json;
 
 use super::ground::{Ground, PARTNER, alone, ask};
-use crate::stage::{API, JWT_SPIFFE, ORDERS, Stage};
+use crate::grpc::Told;
+use crate::stage::{API, JWT_SPIFFE, ORDERS, Stage, part};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sca_08_mtl_01_mtl_02_client_id_is_the_spiffe_id() {
@@ -106,4 +108,33 @@ async fn the_record_names_the_certificate_and_its_authority() {
         (0..serial.len()).step_by(2).map(|at| u8::from_str_radix(&serial[at..at + 2], 16).unwrap()).collect();
     assert!(leaf.der().windows(bytes.len()).any(|window| window == bytes), "{serial}");
     assert!(record["credential"]["assurance"].as_str().unwrap().contains("x5t#S256"), "{record}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn over_grpc_the_connection_s_svid_authenticates_and_is_judged_at_every_call() {
+    let ground = Ground::new().await;
+    let mut params = ground.params(API);
+    let ends = ground.stage.clock.now().plus(Lifetime::from_minutes(2));
+    params.not_after = time::OffsetDateTime::from_unix_timestamp(ends.seconds()).unwrap();
+    let short = alone(&ground.prod().issue_x509(&params).unwrap());
+    let mut connection = ground.connect(Some(short)).await;
+    let message = v1::ExchangeRequest { resource: ORDERS.to_owned(), ..v1::ExchangeRequest::default() };
+    let granted = connection.exchange(&message).await.unwrap();
+    assert_eq!(granted.token_type, "Bearer");
+    assert_eq!(part(&granted.access_token, 1)["sub"], API);
+    // An explicit credential is who asks, and the certificate is the sidecar's.
+    let svid = ground.prod().mint(API, &["https://nowhere.example"], Lifetime::from_minutes(5)).unwrap();
+    crate::evidence::secret(&svid);
+    let explicit =
+        v1::ExchangeRequest { credential: Some(v1::exchange_request::Credential::JwtSvid(svid)), ..message.clone() };
+    let refused = connection.exchange(&explicit).await.unwrap_err();
+    assert_eq!(Told::of(&refused).unwrap().reason, "AUDIENCE_MISMATCH");
+    let named = v1::ExchangeRequest { client_id: PARTNER.to_owned(), ..message.clone() };
+    let refused = connection.exchange(&named).await.unwrap_err();
+    assert_eq!(Told::of(&refused).unwrap().reason, "CLIENT_ID_MISMATCH");
+    ground.stage.advance(Lifetime::from_minutes(2)).await;
+    let refused = connection.exchange(&message).await.unwrap_err();
+    assert_eq!(Told::of(&refused).unwrap().reason, "TOKEN_EXPIRED", "on the same connection");
+    let refused = ground.connect(None).await.exchange(&message).await.unwrap_err();
+    assert_eq!(Told::of(&refused).unwrap().reason, "CREDENTIAL_MISSING");
 }

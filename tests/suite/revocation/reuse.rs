@@ -1,10 +1,13 @@
 //! `reuse: once`: a credential gives one token (CA-11, design §9.7).
 
-use countersign::clock::Lifetime;
+use countersign::clock::{Clock, Lifetime};
 use countersign::world::World;
+use countersign::world::keys::NamedKey;
 use serde_json::json;
 
 use super::malleated;
+use crate::cases::dpop::proof_by;
+use crate::cases::keyring::es256;
 use crate::stage::{Answer, JWT_SPIFFE, ORDERS, Stage, client_builder, standard_config};
 
 /// The standard configuration, whose first source has this.
@@ -118,4 +121,30 @@ async fn ca_11_bound_wants_a_key_at_every_use() {
     let refused = stage.exchange_svid(&stage.svid()).await;
     assert_eq!((refused.status, stage.reason(&refused).await.as_str()), (400, "binding_required"));
     assert_eq!(stage.exchange_pod(&stage.pod_token("eu1")).await.status, 200, "another source");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ca_11_bound_ties_a_credential_to_the_key_of_its_first_use() {
+    let mut stage = stage("reuse: bound").await;
+    let (svid, mine, stolen) = (stage.svid(), es256("mine"), es256("stolen"));
+    let with = async |stage: &Stage, svid: &str, key: &NamedKey| {
+        let proof = proof_by(key, &stage.issuer, stage.clock.now().seconds()).sign().unwrap().token();
+        let form = [
+            ("grant_type", "client_credentials"),
+            ("client_assertion_type", JWT_SPIFFE),
+            ("client_assertion", svid),
+            ("resource", ORDERS),
+        ];
+        stage.form(&form, &[("dpop", &proof)]).await
+    };
+    for _ in 0..2 {
+        assert_eq!(with(&stage, &svid, &mine).await.body["token_type"], "DPoP");
+    }
+    is_used(&stage, &with(&stage, &svid, &stolen).await).await;
+    stage.restart().await;
+    stage.keys_known().await;
+    is_used(&stage, &with(&stage, &svid, &stolen).await).await;
+    assert_eq!(with(&stage, &svid, &mine).await.status, 200, "its owner goes on");
+    stage.advance(Lifetime::from_seconds(1)).await;
+    assert_eq!(with(&stage, &stage.svid(), &stolen).await.status, 200, "a fresh one, and the key of its first use");
 }
