@@ -3,6 +3,7 @@
 //! Opened when a request arrives, filled as facts become known, recorded exactly once on every way out, also when the
 //! connection drops.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ use super::record::{
 };
 use super::{ErrorRef, GenerationId, NotRecorded, Recorder};
 use crate::clock::{Clock, Timestamp};
-use crate::identity::{Assurance, CredentialKind, WorkloadIdentity};
+use crate::identity::{Assurance, Confirmation, CredentialKind, WorkloadIdentity};
 use crate::issue::AccessToken;
 use crate::policy::{Ask, Grant, PolicyTrace};
 use crate::reason::{About, Refusal, quoted};
@@ -71,7 +72,7 @@ pub struct Decision {
     record: Record,
     evidence: Evidence,
     policy: PolicyTrace,
-    granted: Option<(String, String, String)>,
+    granted: TokenRecord,
     arrived: Timestamp,
     outcome: Outcome,
     recorded: bool,
@@ -103,7 +104,7 @@ impl Decision {
             record,
             evidence: Evidence::default(),
             policy: PolicyTrace::default(),
-            granted: None,
+            granted: TokenRecord::default(),
             arrived,
             outcome: Outcome::Dropped,
             recorded: false,
@@ -208,14 +209,21 @@ impl Decision {
     }
 
     pub(super) fn decided(&mut self, grant: &Grant) {
-        self.granted = Some((grant.client_id().to_owned(), grant.audience().to_string(), grant.scopes().to_string()));
+        let cnf = |bound: &Confirmation| BTreeMap::from([(bound.member().to_owned(), bound.value().to_owned())]);
+        self.granted = TokenRecord {
+            client_id: grant.client_id().to_owned(),
+            aud: grant.audience().to_string(),
+            scope: grant.scopes().to_string(),
+            cnf: grant.confirmation().map(cnf),
+            ..TokenRecord::default()
+        };
     }
 
     pub(super) fn granted(&mut self, token: &AccessToken) {
         self.outcome = Outcome::Allow;
-        let (client_id, aud, scope) = self.granted.take().unwrap_or_default();
-        let expires = token.expires_at.to_rfc3339();
-        self.record.token = Some(TokenRecord { jti: token.id.clone(), client_id, aud, scope, expires });
+        let granted = std::mem::take(&mut self.granted);
+        let (jti, expires) = (token.id.clone(), token.expires_at.to_rfc3339());
+        self.record.token = Some(TokenRecord { jti, expires, ..granted });
     }
 
     /// It is about revoking a token, not about having one.

@@ -206,6 +206,9 @@ pub struct TokenRecord {
     pub scope: String,
     /// `exp`.
     pub expires: String,
+    /// `cnf`: the key or certificate that it is bound to, by its thumbprint.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cnf: Option<BTreeMap<String, String>>,
 }
 
 /// A change of what is revoked.

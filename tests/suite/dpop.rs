@@ -59,6 +59,9 @@ async fn dpo_06_a_token_is_bound_to_the_key_of_the_proof() {
         let answer = ask(&stage, &[&signed(&proof(&stage, &key))]).await;
         assert_eq!(answer.body["token_type"], "DPoP", "{}", answer.text);
         assert_eq!(answer.claims()["cnf"], json!({ "jkt": thumbprint(&key) }), "AT-15");
+        let written = stage.written();
+        let record = written.iter().find(|record| record["token"]["jti"] == answer.claims()["jti"]).unwrap();
+        assert_eq!(record["token"]["cnf"], answer.claims()["cnf"], "an auditor sees to which key");
         assert_eq!(nonce(&answer), None);
     }
     let bearer = ask(&stage, &[]).await;

@@ -12,7 +12,7 @@ use countersign::clock::Lifetime;
 use serde_json::{Value, json};
 
 use crate::evidence;
-use crate::stage::{Answer, JWT_SPIFFE, Stage, answer, client_builder, encode};
+use crate::stage::{Answer, JWT_SPIFFE, Stage, answer, client_builder, encode, standard_config};
 
 /// Asks the operator socket of a state folder.
 async fn operator(state: &Path, body: Option<&Value>) -> Answer {
@@ -54,6 +54,12 @@ async fn listed(stage: &Stage) -> Vec<String> {
 /// The access token of an answer.
 fn token(answer: &Answer) -> String {
     answer.body["access_token"].as_str().unwrap_or_else(|| panic!("no token: {}", answer.text)).to_owned()
+}
+
+/// The standard stage, with a server for `orders` that may ask about its tokens.
+async fn served() -> Stage {
+    let served_by = "owner: team-commerce, served_by: { source: prod, path: /serves/orders }";
+    Stage::with(|world, issuer| standard_config(world, issuer).replacen("owner: team-commerce", served_by, 1)).await
 }
 
 /// Whether a token for `orders` is active, as its resource server hears it from `/introspect`.

@@ -298,7 +298,7 @@ pub fn login_subjects(world: &World) -> String {
 /// Resources `orders` and `search`, and the rules of the standard configuration.
 pub const RESOURCES_AND_RULES: &str = r#"
 resources:
-  - { name: orders, audience: "https://orders.example", scopes: [read, write], lifetime: 5m, owner: team-commerce, served_by: { source: prod, path: /serves/orders } }
+  - { name: orders, audience: "https://orders.example", scopes: [read, write], lifetime: 5m, owner: team-commerce }
   - { name: search, audience: "https://search.example", scopes: [find], lifetime: 5m, owner: team-agents, algorithm: RS256, typ: JWT, claims: { azp: orders-app } }
   - { name: vault, audience: "https://vault.example", scopes: [open], lifetime: 1m }
 rules:

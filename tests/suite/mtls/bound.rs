@@ -13,7 +13,7 @@ use crate::stage::{API, Answer, JWT_SPIFFE, ORDERS};
 
 /// Tokens for `orders` are bound here.
 async fn bound() -> Ground {
-    Ground::with(|text| text.replacen("owner: team-commerce,", "owner: team-commerce, require: bound,", 1)).await
+    Ground::with(|text| text.replacen("owner: team-commerce", "owner: team-commerce, require: bound", 1)).await
 }
 
 fn x5t(leaf: &Certified) -> String {

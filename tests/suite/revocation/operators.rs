@@ -3,7 +3,7 @@
 use countersign::clock::Lifetime;
 use serde_json::{Value, json};
 
-use super::{active, ask, is_active, lift, listed, revoke, token};
+use super::{active, ask, is_active, lift, listed, revoke, served, token};
 use crate::grpc::{Call, Client, Told};
 use crate::stage::{API, Answer, Stage};
 
@@ -52,7 +52,7 @@ async fn is_refused(stage: &Stage, answer: &Answer) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rev_08_of_a_revoked_identity_no_door_gives_a_token_and_every_old_one_is_inactive() {
-    let mut stage = Stage::standard().await;
+    let mut stage = served().await;
     let (svid, pod) = (stage.svid(), stage.pod_token("eu1"));
     let mut old = Vec::new();
     for door in DOORS {
@@ -92,7 +92,7 @@ async fn rev_08_of_a_revoked_identity_no_door_gives_a_token_and_every_old_one_is
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rev_08_a_source_and_a_key_take_all_of_theirs() {
-    let stage = Stage::standard().await;
+    let stage = served().await;
     let (svid, eu1, edge) = (stage.svid(), stage.pod_token("eu1"), stage.pod_token("edge-2"));
     let answers = [stage.exchange_svid(&svid).await, stage.exchange_pod(&eu1).await, stage.exchange_pod(&edge).await];
     let [of_prod, of_eu1, of_edge] = answers.each_ref().map(token);
@@ -122,7 +122,7 @@ async fn rev_08_a_source_and_a_key_take_all_of_theirs() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rev_08_a_revocation_ends_by_the_clock_and_is_never_shortened_in_passing() {
-    let stage = Stage::standard().await;
+    let stage = served().await;
     let old = token(&stage.exchange_pod(&stage.pod_token("eu1")).await);
     let made = ask(&stage, Some(&json!({ "kind": "identity", "name": POD, "lasting": "2h" }))).await;
     let again = ask(&stage, Some(&json!({ "kind": "identity", "name": POD, "lasting": "5m" }))).await;
@@ -143,7 +143,7 @@ async fn rev_08_a_revocation_ends_by_the_clock_and_is_never_shortened_in_passing
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_makes_no_sense_is_not_kept() {
-    let stage = Stage::standard().await;
+    let stage = served().await;
     let ours = token(&stage.exchange_svid(&stage.svid()).await);
     for (body, told) in [
         (json!({ "kind": "identity", "name": "api" }), "no SPIFFE ID"),
@@ -176,7 +176,7 @@ async fn what_makes_no_sense_is_not_kept() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_of_what_is_revoked_is_recorded_with_who_and_why() {
-    let stage = Stage::standard().await;
+    let stage = served().await;
     revoke(&stage, "identity", API).await;
     lift(&stage, "identity", API).await;
     let records: Vec<Value> =

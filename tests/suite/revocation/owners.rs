@@ -3,7 +3,7 @@
 use countersign::clock::Lifetime;
 use countersign::wire::grpc::v1;
 
-use super::{ask, is_active, token};
+use super::{ask, is_active, served, token};
 use crate::grpc::{Client, Told};
 use crate::stage::{Answer, JWT_BEARER, JWT_SPIFFE, Stage, encode};
 
@@ -26,7 +26,7 @@ fn is_done(answer: &Answer) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rev_01_the_caller_authenticates_as_at_the_token_endpoint() {
-    let stage = Stage::standard().await;
+    let stage = served().await;
     let ours = token(&stage.exchange_svid(&stage.svid()).await);
     let svid = stage.svid();
     let spiffe = [("client_assertion_type", JWT_SPIFFE), ("client_assertion", svid.as_str())];
@@ -56,7 +56,7 @@ async fn rev_01_the_caller_authenticates_as_at_the_token_endpoint() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rev_02_an_unknown_token_is_as_good_as_revoked() {
-    let stage = Stage::standard().await;
+    let stage = served().await;
     let ours = token(&stage.exchange_svid(&stage.svid()).await);
     let (signed, _) = ours.rsplit_once('.').unwrap();
     let (forged, svid) = (format!("{signed}.{}", "A".repeat(86)), stage.svid());
@@ -71,7 +71,7 @@ async fn rev_02_an_unknown_token_is_as_good_as_revoked() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rev_03_what_is_anothers_stays_valid() {
-    let stage = Stage::standard().await;
+    let stage = served().await;
     let (ours, pods) = (stage.exchange_svid(&stage.svid()).await, stage.exchange_pod(&stage.pod_token("eu1")).await);
     let (ours, pods) = (token(&ours), token(&pods));
     let refused = revoke(&stage, &pods).await;
@@ -87,7 +87,7 @@ async fn rev_03_what_is_anothers_stays_valid() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rev_04_rev_05_rev_06_one_token_is_revoked_at_once_whatever_the_hint() {
-    let stage = Stage::standard().await;
+    let stage = served().await;
     let svid = stage.svid();
     for hint in [&[][..], &[("token_type_hint", "refresh_token")], &[("token_type_hint", "nonsense")]] {
         let (one, other) = (token(&stage.exchange_svid(&svid).await), token(&stage.exchange_svid(&svid).await));
@@ -107,7 +107,7 @@ async fn rev_04_rev_05_rev_06_one_token_is_revoked_at_once_whatever_the_hint() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rev_07_rev_09_the_endpoint_is_published_and_entries_leave_with_their_token() {
-    let mut stage = Stage::standard().await;
+    let mut stage = served().await;
     let metadata = stage.request("GET", "/.well-known/oauth-authorization-server", &[]).await;
     assert_eq!(metadata.body["revocation_endpoint"], format!("{}/revoke", stage.issuer));
     let ours = token(&stage.exchange_svid(&stage.svid()).await);
@@ -130,7 +130,7 @@ async fn rev_07_rev_09_the_endpoint_is_published_and_entries_leave_with_their_to
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rev_03_rev_04_grpc_revokes_by_the_same_rules() {
-    let stage = Stage::standard().await;
+    let stage = served().await;
     let client = Client::of(&stage.issuer);
     let (ours, pods) = (stage.exchange_svid(&stage.svid()).await, stage.exchange_pod(&stage.pod_token("eu1")).await);
     let (ours, pods) = (token(&ours), token(&pods));
