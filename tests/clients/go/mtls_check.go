@@ -49,27 +49,29 @@ func overMutualTLS(ctx context.Context, issuer, server string) {
 	defer source.Close()
 	svid := must(source.GetX509SVID())
 	check("go-spiffe gets an X.509-SVID", svid.ID.String() == spiffeID)
-	there := discovered(ctx, issuer, spiffeid.RequireFromString(server), source)
+	there, says, err := discovered(ctx, issuer, spiffeid.RequireFromString(server), source)
+	check("go-oidc discovers the issuer, which shows its own X.509-SVID", err == nil, err)
+	check("its metadata has spiffe_x509 and bound tokens", slices.Contains(says.Methods, "spiffe_x509") && says.Bound)
 	grantedOverTLS(ctx, there, svid)
 	refusedOverTLS(ctx, there, svid)
 	grpcOverTLS(ctx, there, svid)
 }
 
+type serverMetadata struct {
+	Methods []string `json:"token_endpoint_auth_methods_supported"`
+	Bound   bool     `json:"tls_client_certificate_bound_access_tokens"`
+}
+
 // discovered is what a resource server does: without a certificate of its own, and only with the bundle.
-func discovered(ctx context.Context, issuer string, server spiffeid.ID, bundle x509bundle.Source) overTLS {
-	there := overTLS{issuer: issuer, server: server, bundle: bundle}
+func discovered(ctx context.Context, issuer string, server spiffeid.ID, bundle x509bundle.Source) (there overTLS, says serverMetadata, err error) {
 	ctx = oidc.ClientContext(ctx, httpOver(tlsconfig.TLSClientConfig(bundle, tlsconfig.AuthorizeID(server))))
 	provider, err := oidc.NewProvider(ctx, issuer)
-	check("go-oidc discovers the issuer, which shows its own X.509-SVID", err == nil, err)
-	var metadata struct {
-		Methods []string `json:"token_endpoint_auth_methods_supported"`
-		Bound   bool     `json:"tls_client_certificate_bound_access_tokens"`
+	if err != nil {
+		return there, says, err
 	}
-	err = must(provider, err).Claims(&metadata)
-	check("its metadata has spiffe_x509 and bound tokens", err == nil && slices.Contains(metadata.Methods, "spiffe_x509") && metadata.Bound, err)
-	there.tokenURL = provider.Endpoint().TokenURL
+	there = overTLS{issuer: issuer, tokenURL: provider.Endpoint().TokenURL, server: server, bundle: bundle}
 	there.orders, there.vault = must(newVerifier(ctx, issuer, orders)), must(newVerifier(ctx, issuer, vault))
-	return there
+	return there, says, provider.Claims(&says)
 }
 
 // token asks once, as the client with this ID, over a connection with this SVID.
