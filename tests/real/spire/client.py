@@ -8,7 +8,7 @@ from broker import ORDERS
 from harness import CLIENT, Broken, check, children, start
 
 # What callers hear over HTTP; for all else invalid_client.
-ERRORS = {"not_granted": "unauthorized_client", "binding_required": "invalid_request", "revoked": "unauthorized_client"}
+ERRORS = {"not_granted": "unauthorized_client", "binding_required": "invalid_request"}
 PATIENCE = 30  # seconds for one answer
 
 
