@@ -75,5 +75,5 @@ func overGRPC(ctx context.Context, server verifier, issuer, podToken string) {
 
 func verifiedAs(ctx context.Context, server verifier, answer *v1.ExchangeResponse, subject string) bool {
 	who, err := server.verify(ctx, answer.GetAccessToken(), "at+jwt")
-	return err == nil && who.Subject == subject
+	return err == nil && who.Subject == subject && secret(answer.GetAccessToken()) == nil
 }

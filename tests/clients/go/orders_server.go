@@ -3,6 +3,9 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/base64"
 	"errors"
 	"strings"
 
@@ -15,6 +18,23 @@ type caller struct {
 	Scope     string `json:"scope"`
 	Source    string `json:"source"`
 	Namespace string `json:"namespace"`
+	Bound     struct {
+		Certificate string `json:"x5t#S256"`
+	} `json:"cnf"`
+}
+
+// mayUse tells whether a token may come over a connection with this client certificate, or with none (RFC 8705 §3). A bound one may
+// come with its own only.
+func (c *caller) mayUse(certificate *x509.Certificate) bool {
+	if c.Bound.Certificate == "" {
+		return true
+	}
+	return certificate != nil && c.Bound.Certificate == thumbprint(certificate)
+}
+
+func thumbprint(certificate *x509.Certificate) string {
+	hash := sha256.Sum256(certificate.Raw)
+	return base64.RawURLEncoding.EncodeToString(hash[:])
 }
 
 type verifier struct{ tokens *oidc.IDTokenVerifier }

@@ -10,6 +10,7 @@ import urllib.request
 from harness import BINARY, all_alive, blot, check, run_once, start, wait_for
 
 ORDERS = "https://orders.example"
+VAULT = "https://vault.example"
 JWT_SPIFFE = "urn:ietf:params:oauth:client-assertion-type:jwt-spiffe"
 
 opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -25,7 +26,14 @@ def http(url, form=None):
             return error.code, error.headers, error.read(1 << 20)
 
 
+def surroundings(work):
+    # Without the agent's address in its environment: the configuration alone has to do.
+    return {name: value for name, value in os.environ.items() if name != "SPIFFE_ENDPOINT_SOCKET"} | {"TMPDIR": str(work)}
+
+
 class Countersign:
+    name = "countersign"
+
     def __init__(self, work, port, admin_port, real, partner):
         self.work = work
         self.issuer = f"http://127.0.0.1:{port}"
@@ -58,14 +66,15 @@ rules:
   - name: the partner's reports may use orders
     from: {{ source: partner, path: /ns/billing/sa/reports }}
     to: {{ resource: orders, scopes: [read] }}
+  - name: the Go client may use orders
+    from: {{ source: real, path: /ns/shop/sa/client }}
+    to: {{ resource: orders, scopes: [read] }}
 """)
-        # Without the agent's address in its environment: the configuration alone has to do.
-        self.environment = {name: value for name, value in os.environ.items() if name != "SPIFFE_ENDPOINT_SOCKET"}
-        self.environment["TMPDIR"] = str(work)
+        self.environment = surroundings(work)
 
     def start(self):
-        start("countersign", self.work, BINARY, "serve", "--config", self.config, env=self.environment)
-        wait_for("countersign's /readyz", 60, lambda: http(f"{self.admin}/readyz")[0] == 200)
+        start(self.name, self.work, BINARY, "serve", "--config", self.config, env=self.environment)
+        wait_for(f"/readyz of {self.name}", 60, lambda: http(f"{self.admin}/readyz")[0] == 200)
 
     def exchange(self, svid, resource=ORDERS, scope="read"):
         status, headers, body = http(f"{self.issuer}/token", {
@@ -105,6 +114,44 @@ rules:
         """Why a request was refused, as the operator hears it."""
         code, out, err = self.explain(reference, "json")
         return json.loads(out).get("reason") if code == 0 else f"explain ends with {code}: {err.strip()}"
+
+
+class CountersignOverTls(Countersign):
+    """A second one, with its own X.509-SVID as the server's certificate. Its source is the same agent; partner.example is one too."""
+
+    name = "countersign-tls"
+
+    def __init__(self, work, port, admin_port, real, partner):
+        self.work = work
+        self.issuer = f"https://127.0.0.1:{port}"
+        self.admin = f"http://127.0.0.1:{admin_port}"
+        self.folder = work / self.name
+        self.folder.mkdir()
+        self.config = self.folder / "countersign.yaml"
+        self.config.write_text(f"""\
+issuer: {self.issuer}
+identity_domain: id.example
+listen: {{ address: {self.issuer.removeprefix("https://")}, tls: {{ spiffe: real }} }}
+admin: {{ address: {self.admin.removeprefix("http://")} }}
+signing: {{ directory: ./keys }}
+state: {{ directory: ./state }}
+trust:
+  - name: real
+    spiffe: {{ trust_domain: {real.trust_domain}, workload_api: "unix:{real.agent_socket}", paths: ["/ns/{{namespace}}/sa/{{service_account}}"] }}
+  - name: partner
+    spiffe: {{ trust_domain: {partner.trust_domain}, workload_api: "unix:{real.agent_socket}", paths: ["/ns/{{namespace}}/sa/{{service_account}}"] }}
+resources:
+  - {{ name: orders, audience: {ORDERS}, scopes: [read], lifetime: 5m, owner: team-commerce }}
+  - {{ name: vault, audience: {VAULT}, scopes: [read], lifetime: 5m, owner: team-commerce, require: bound }}
+rules:
+  - name: the Go client may use orders
+    from: {{ source: real, path: /ns/shop/sa/client }}
+    to: {{ resource: orders, scopes: [read] }}
+  - name: the Go client may use the vault
+    from: {{ source: real, path: /ns/shop/sa/client }}
+    to: {{ resource: vault, scopes: [read] }}
+""")
+        self.environment = surroundings(work)
 
 
 # --- single exchanges, checked -----------------------------------------------------------

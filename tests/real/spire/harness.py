@@ -19,6 +19,7 @@ VENV = CACHE / "venv"
 SERVER = CACHE / f"spire-v{SPIRE}" / "spire-server"
 AGENT = CACHE / f"spire-v{SPIRE}" / "spire-agent"
 WORKLOAD = CACHE / "spire-workload" / "workload"  # ./workload, with go-spiffe
+CLIENT = CACHE / "go-clients" / "check"  # the stock clients of tests/clients/go
 BINARY = Path(os.environ.get("COUNTERSIGN_BIN") or HERE.parents[2] / "target/debug/countersign").absolute()
 
 passed, failed = 0, 0
@@ -80,19 +81,17 @@ def die_with_parent():
 
 
 def start(name, work, *command, **more):
-    """Starts a process that runs until `end`. What it writes is added to <name>.log."""
+    """Starts a process that runs until `end`. What it writes is added to <name>.log, unless `more` says otherwise."""
     with open(work / f"{name}.log", "ab") as log:
         process = subprocess.Popen(
             [str(part) for part in command],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
             cwd=work,
             start_new_session=True,  # a process group of its own, with the pid as its id
             preexec_fn=die_with_parent,
-            **more,
+            **{"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log, **more},
         )
     children.append((name, process))
+    return process
 
 
 def end(name):

@@ -3,7 +3,9 @@
 import json
 import os
 import subprocess
+import tempfile
 from base64 import urlsafe_b64decode
+from pathlib import Path
 
 from harness import AGENT, SERVER, Broken, end, run_once, secrets, start, wait_for
 
@@ -123,11 +125,11 @@ plugins {{
             *(part for other in federates_with for part in ("-federatesWith", f"spiffe://{other.trust_domain}")),
         )
 
-    def authority(self, verb, *arguments):
-        return json.loads(self.server("localauthority", "jwt", verb, "-output", "json", *arguments))
+    def authority(self, verb, *arguments, kind="jwt"):
+        return json.loads(self.server("localauthority", kind, verb, "-output", "json", *arguments))
 
-    def prepare(self):
-        return self.authority("prepare")["prepared_authority"]["authority_id"]
+    def prepare(self, kind="jwt"):
+        return self.authority("prepare", kind=kind)["prepared_authority"]["authority_id"]
 
     def bundle_file(self):
         """Its bundle as a SPIFFE document, as one hands it to a partner."""
@@ -169,3 +171,9 @@ plugins {{
     def mint(self, spiffe_id, audience):
         """A JWT-SVID from the server itself, without agent or entry."""
         return self.server("jwt", "mint", "-spiffeID", spiffe_id, "-audience", audience).strip()
+
+    def mint_x509(self, spiffe_id, ttl="1h"):
+        """A folder with an X.509-SVID and its key, from the server itself."""
+        folder = Path(tempfile.mkdtemp(prefix=f"{self.name}-svid-", dir=self.work))
+        self.server("x509", "mint", "-spiffeID", spiffe_id, "-ttl", ttl, "-write", folder)
+        return folder
