@@ -13,7 +13,7 @@ use axum::response::Response;
 
 use super::answer;
 use super::body::{Bodies, Held, Unread};
-use super::token::{malformed, refuse_unread};
+use super::form::malformed;
 use crate::credential::CompactJws;
 use crate::exchange::{Exchange, PushRequest, Transport};
 use crate::identity::SourceName;
@@ -35,12 +35,17 @@ pub(super) async fn push(
     let mut decision = exchange.open(Transport::Http, connection.peer.ip());
     decision.of_push(&source);
     let challenge = answer::authorization_scheme(&headers);
-    let (token, keys) = match read(&headers, body, &bodies).await {
-        Ok(read) => read,
-        Err(unread) => return refuse_unread(&exchange, unread, &mut decision, challenge).await,
+    let outcome = match read(&headers, body, &bodies).await {
+        Ok((token, keys)) => {
+            let request = PushRequest { source, token, keys: keys.bytes() };
+            // Boxed, as at every endpoint: a request that never arrives whole holds no memory for it.
+            Box::pin(exchange.push(request, &mut decision)).await
+        }
+        Err(Unread::Refused(refusal)) => Err(exchange.refuse(refusal, &mut decision).await),
+        // Its sender is gone or has given up: the record says that the connection dropped.
+        Err(Unread::CutShort) => Err(malformed("The body ended before it was whole.")),
     };
-    let request = PushRequest { source, token, keys: keys.bytes() };
-    match Box::pin(exchange.push(request, &mut decision)).await {
+    match outcome {
         Ok(()) => answer::no_content(),
         Err(refusal) => answer::refused(&refusal, decision.reference(), challenge),
     }
