@@ -11,6 +11,7 @@ mod form;
 mod introspect;
 mod jwks;
 mod metadata;
+mod push;
 mod revoke;
 mod subject;
 mod token;
@@ -21,7 +22,7 @@ use axum::Router;
 use axum::extract::FromRef;
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::Response;
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::{MethodRouter, get, post, put};
 
 pub use admin::{AdminState, admin_router};
 
@@ -60,6 +61,7 @@ pub fn public_router(exchange: &Arc<Exchange>, door: grpc::Door) -> Router {
         .route(&format!("{base}/token"), only(post(endpoint::call::<token::Token>)))
         .route(&format!("{base}/revoke"), only(post(endpoint::call::<revoke::Revoke>)))
         .route(&format!("{base}/introspect"), only(post(endpoint::call::<introspect::Introspect>)))
+        .route(&format!("{base}/sources/{{source}}/keys"), only(put(push::push)))
         .route(&format!("{base}/jwks"), only(get(jwks::jwks)))
         .route(&format!("/.well-known/oauth-authorization-server{base}"), only(get(metadata::metadata)))
         .route(&format!("{base}/.well-known/openid-configuration"), only(get(metadata::metadata)))
