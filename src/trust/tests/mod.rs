@@ -6,6 +6,8 @@ mod collisions;
 mod fetching;
 mod files;
 mod looking_again;
+mod names;
+mod polling;
 mod restart;
 mod set_back;
 mod workload_api;
