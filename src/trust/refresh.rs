@@ -49,9 +49,10 @@ pub(super) async fn run(keys: Arc<SourceKeys>, shared: Arc<Shared>) {
                 backoff.after_failure(&*shared.entropy)
             }
         };
-        shared.keep(&keys).await;
+        // From now, not from when the file is written: a slow disk does not delay the next attempt.
         let next = shared.clock.now().plus(wait);
         keys.plan(Some(next));
+        shared.keep(&keys).await;
         tokio::select! {
             () = keys.cancel.cancelled() => return,
             () = shared.clock.sleep_until(next) => {}

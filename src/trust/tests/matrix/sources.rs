@@ -179,8 +179,10 @@ impl Subject {
     /// Lets the next attempt begin; a stream needs none, unless its fault is that nothing comes.
     pub(super) async fn one_attempt(&self, fault: Fault) {
         let clock = &self.stand.clock;
+        if fault == Fault::DownAtStart {
+            return;
+        }
         match (&self.way, fault) {
-            (_, Fault::DownAtStart) => {}
             // Its sign of life is due.
             (Way::Agent { .. }, Fault::Hangs) => clock.advance(Lifetime::from_minutes(5)),
             (Way::Agent { line, .. }, Fault::Slow) => {
@@ -297,9 +299,10 @@ impl Owner {
             Self::Domain(owner) => owner.spiffe_bundle(),
             Self::Cluster(owner) => owner.jwks(),
         };
-        let keys = document["keys"].as_array().unwrap();
-        let usable = keys.iter().filter(|key| key["kty"] != "AKP" && key["use"] != "x509-svid");
-        usable.map(|key| key["kid"].as_str().unwrap().to_owned()).collect()
+        let keys = document.get("keys").and_then(Value::as_array).unwrap();
+        let says = |key: &Value, member: &str, text: &str| key.get(member).is_some_and(|value| value == text);
+        let usable = keys.iter().filter(|key| !says(key, "kty", "AKP") && !says(key, "use", "x509-svid"));
+        usable.map(|key| key.get("kid").and_then(Value::as_str).unwrap().to_owned()).collect()
     }
 
     fn rotate(&self) {
