@@ -178,6 +178,7 @@ fn origin(settings: &SourceSettings) -> String {
         SourceKind::Kubernetes { keys, .. } | SourceKind::Oidc { keys, .. } | SourceKind::People { keys, .. } => {
             match keys {
                 IssuerKeys::File(file) => format!("the file {}", file.display()),
+                IssuerKeys::Push { by, .. } => format!("pushes by {} in {}", by.name, by.namespace),
                 IssuerKeys::Url(endpoint) | IssuerKeys::Discovery(endpoint) | IssuerKeys::ApiServer(endpoint) => {
                     endpoint.url.to_string()
                 }

@@ -102,6 +102,10 @@ fn described(source: &SourceReport) -> String {
     if let Some(next) = source.next_seconds {
         text.push_str(&format!(", next look in {}", span(next)));
     }
+    if let Some(push) = &source.last_push {
+        let (age, keys) = (span(push.age_seconds), push.key_ids.join(", "));
+        text.push_str(&format!(", pushed {age} ago by {} ({keys})", push.by));
+    }
     if let Some(left) = source.usable_seconds {
         text.push_str(&format!(", usable for {}", span(left)));
     }

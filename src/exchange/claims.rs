@@ -6,7 +6,7 @@
 use aws_lc_rs::digest;
 
 use crate::clock::{Lifetime, Timestamp};
-use crate::identity::{Confirmation, CredentialKind};
+use crate::identity::{Confirmation, CredentialKind, WorkloadIdentity};
 use crate::reason::{Refusal, Unaccepted, Unavailable};
 use crate::store::{Claim, ClaimKey, Claimed, Store};
 use crate::trust::Reuse;
@@ -71,6 +71,15 @@ impl Claims {
             Err(fault) => Err(Refusal::unavailable(Unavailable::StoreUnavailable, fault.to_string(), RETRY)),
         }
     }
+}
+
+/// A token pushes keys once, whatever its source says of its other credentials.
+pub(super) fn used_for_push(claims: &mut Claims, identity: &WorkloadIdentity) {
+    let (source, id) = (identity.source.as_str(), identity.credential.id.as_str());
+    let sentence = "This token has pushed keys before, and each does so once. Push again with a fresh one.";
+    let note = "who does not know whether a push arrived pushes again with the next token";
+    let taken = Refusal::unaccepted(Unaccepted::AlreadyUsed, sentence, note).mended_by("a fresh token");
+    claims.once(&["push", source, id], identity.credential.expires_at.plus(MARGIN), taken);
 }
 
 fn used(source: &str) -> Refusal {

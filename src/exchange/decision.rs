@@ -7,11 +7,12 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::record::{
-    AskedRecord, CredentialRecord, KeyRecord, Record, RevocationRecord, ShownRecord, SubjectRecord, TokenRecord,
+    AskedRecord, CredentialRecord, KeyRecord, PushRecord, Record, RevocationRecord, ShownRecord, SubjectRecord,
+    TokenRecord,
 };
 use super::{ErrorRef, GenerationId, NotRecorded, Recorder};
 use crate::clock::{Clock, Timestamp};
-use crate::identity::{Assurance, CredentialKind, WorkloadIdentity};
+use crate::identity::{Assurance, CredentialKind, SourceName, WorkloadIdentity};
 use crate::issue::AccessToken;
 use crate::policy::{Ask, Grant, PolicyTrace};
 use crate::reason::{About, Refusal, quoted};
@@ -228,6 +229,18 @@ impl Decision {
         self.outcome = Outcome::Allow;
         self.record.revocation = revocation;
         note.clone_into(&mut self.record.note);
+    }
+
+    /// It is about the keys of a source.
+    pub fn of_push(&mut self, source: &SourceName) {
+        self.record.grant_type = Some("push".into());
+        self.record.push = Some(PushRecord { source: source.to_string(), ..PushRecord::default() });
+    }
+
+    /// The keys of a source were replaced by these.
+    pub(super) fn pushed(&mut self, push: PushRecord) {
+        self.outcome = Outcome::Allow;
+        self.record.push = Some(push);
     }
 
     pub(super) fn refused(&mut self, refusal: &Refusal) {

@@ -13,6 +13,7 @@ mod introspect;
 mod limits;
 mod lines;
 mod operators;
+mod push;
 mod record;
 mod recorder;
 mod reference;
@@ -30,8 +31,10 @@ pub use explain::Explanation;
 pub use generation::{Generation, GenerationId};
 pub use introspect::{IntrospectRequest, Introspected};
 pub use operators::{NotChanged, RevocationChange, RevocationReport};
+pub use push::{PushRequest, push_endpoint};
 pub use record::{
-    AskedRecord, CredentialRecord, KeyRecord, Record, RevocationRecord, ShownRecord, SubjectRecord, TokenRecord,
+    AskedRecord, CredentialRecord, KeyRecord, PushRecord, Record, RevocationRecord, ShownRecord, SubjectRecord,
+    TokenRecord,
 };
 pub use recorder::{NotRecorded, RecordOutputs, Recorder};
 pub use reference::{ErrorRef, References};

@@ -7,6 +7,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::identity::SourceName;
+use crate::jose::KeySet;
+
 /// A word of a closed list.
 type Word = Cow<'static, str>;
 
@@ -84,6 +87,9 @@ pub struct Record {
     /// What was revoked or lifted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub revocation: Option<RevocationRecord>,
+    /// Keys that were pushed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub push: Option<PushRecord>,
     /// What the caller was told.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub said: String,
@@ -226,6 +232,23 @@ pub struct RevocationRecord {
     /// Why, as an operator said.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub reason: String,
+}
+
+/// A push of keys.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PushRecord {
+    /// The source that was named.
+    pub source: String,
+    /// The thumbprints of the keys that it has now; empty when the push was refused.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub keys: Vec<String>,
+}
+
+impl PushRecord {
+    pub(super) fn of(source: &SourceName, set: &KeySet) -> Self {
+        Self { source: source.to_string(), keys: set.keys().iter().map(|key| key.thumbprint().to_string()).collect() }
+    }
 }
 
 impl Record {

@@ -17,7 +17,7 @@ use super::ledger::Ledger;
 use super::origin::Origin;
 use super::source::{Confirmed, Last, SourceKeys, locked};
 use super::workload_api::Agent;
-use super::{SourceSettings, SourceStatus, TrustView, TrustedSource, key_file, last_good, refresh};
+use super::{SourceSettings, SourceStatus, TrustView, TrustedSource, key_file, last_good, push, refresh};
 use crate::clock::{Clock, Lifetime};
 use crate::entropy::Entropy;
 
@@ -48,7 +48,7 @@ pub(super) struct Shared {
     pub(super) fetches: Semaphore,
     /// One writer at a time: both streams of an agent, and a source's task before and after a reload, mean the same file.
     writing: tokio::sync::Mutex<()>,
-    directory: PathBuf,
+    pub(super) directory: PathBuf,
 }
 
 impl Trust {
@@ -110,12 +110,15 @@ impl Trust {
         off_the_async_threads(|| {
             fresh.iter().for_each(|keys| self.shared.remember(keys));
             fresh.iter().for_each(|keys| key_file::attempt(keys, &self.shared));
+            fresh.iter().for_each(|keys| push::begin(keys, &self.shared));
         });
         for keys in fresh {
             if keys.origin.is_fetched() {
                 self.tracker.spawn(refresh::run(keys, Arc::clone(&self.shared)));
             } else if keys.origin.file().is_some() {
                 self.tracker.spawn(key_file::run(keys, Arc::clone(&self.shared)));
+            } else if keys.door.is_some() {
+                self.tracker.spawn(push::run(keys, Arc::clone(&self.shared)));
             }
         }
         self.serve_agents(&mut agents, &next);

@@ -11,7 +11,7 @@ use super::authorities::Authorities;
 use super::engine::Shared;
 use super::origin::Origin;
 use super::source::{Confirmed, SourceKeys};
-use super::{SourceKind, SourceSettings};
+use super::{IssuerKeys, SourceKind, SourceSettings};
 use crate::clock::Lifetime;
 use crate::jose::{KeyPurpose, KeySet};
 use crate::problem::{Place, Problem};
@@ -100,10 +100,17 @@ pub fn check_key_files(section: &'static str, sources: &[SourceSettings]) -> Vec
     let mut earlier: Vec<(&SourceSettings, KeySet)> = Vec::new();
     for (index, source) in sources.iter().enumerate() {
         let origin = Origin::of(source);
-        let Some((path, purpose)) = origin.file() else { continue };
+        let first = |origin| match origin {
+            &Origin::Push { ref first, .. } => Some((first.as_path(), KeyPurpose::JwkSet)),
+            _ => None,
+        };
+        let Some((path, purpose)) = origin.file().or_else(|| first(&origin)) else { continue };
         let element = Place::element(section, index);
         let place = match &source.kind {
             SourceKind::Spiffe { .. } => element.key("spiffe").key("bundle").key("file"),
+            SourceKind::Kubernetes { keys: IssuerKeys::Push { .. }, .. } => {
+                element.key("kubernetes").key("keys").key("push").key("first")
+            }
             SourceKind::Kubernetes { .. } => element.key("kubernetes").key("keys").key("file"),
             SourceKind::Oidc { .. } => element.key("oidc").key("keys").key("file"),
             SourceKind::People { .. } => element.key("keys").key("file"),

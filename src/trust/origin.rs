@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use aws_lc_rs::digest;
 use base64ct::{Base64UrlUnpadded, Encoding};
 
-use super::{Endpoint, IssuerKeys, SourceKind, SourceSettings, SpiffeKeys};
+use super::{Endpoint, IssuerKeys, ServiceAccount, SourceKind, SourceSettings, SpiffeKeys};
 use crate::identity::TrustDomain;
 use crate::jose::KeyPurpose;
 
@@ -25,6 +25,8 @@ pub(super) enum Origin {
     Discovery { endpoint: Endpoint, issuers: BTreeSet<String> },
     /// An API server.
     ApiServer(Endpoint),
+    /// What a workload pushes, and a file until it has.
+    Push { first: PathBuf, by: ServiceAccount },
 }
 
 impl Origin {
@@ -47,6 +49,7 @@ impl Origin {
                     Self::Discovery { endpoint: endpoint.clone(), issuers: issuers.clone() }
                 }
                 IssuerKeys::ApiServer(endpoint) => Self::ApiServer(endpoint.clone()),
+                IssuerKeys::Push { first, by } => Self::Push { first: first.clone(), by: by.clone() },
             },
         }
     }
@@ -85,6 +88,8 @@ impl Origin {
                 serde_json::json!(["discovery", endpoint.url.as_str(), ca(endpoint), issuers])
             }
             Self::ApiServer(endpoint) => serde_json::json!(["api_server", endpoint.url.as_str(), ca(endpoint)]),
+            // Not the file's path: what was pushed since is newer, unless its content is another one (`push`).
+            Self::Push { by, .. } => serde_json::json!(["push", by.namespace, by.name]),
         };
         let hash = digest::digest(&digest::SHA256, parts.to_string().as_bytes());
         Base64UrlUnpadded::encode_string(hash.as_ref())

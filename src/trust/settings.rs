@@ -109,6 +109,22 @@ pub enum IssuerKeys {
     Discovery(Endpoint),
     /// `/openid/v1/jwks` of an API server: clusters alone have one.
     ApiServer(Endpoint),
+    /// Pushed by a workload of the cluster itself, which nobody can ask from outside: clusters alone have one.
+    Push {
+        /// A JWK Set in a file: the keys until something was pushed, and again when its content is another one.
+        first: PathBuf,
+        /// Who alone may push.
+        by: ServiceAccount,
+    },
+}
+
+/// A service account of a cluster, by its name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceAccount {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name there.
+    pub name: String,
 }
 
 /// Something that is fetched over https.

@@ -12,8 +12,9 @@ use tokio_util::sync::CancellationToken;
 use super::authorities::{Authorities, Shelf};
 use super::look_again::Gate;
 use super::origin::Origin;
+use super::push::{Door, NotTaken, Push};
 use super::status::{Collision, SourceStatus, Tally};
-use super::{LookAgain, SourceSettings};
+use super::{IssuerKeys, LookAgain, ServiceAccount, SourceKind, SourceSettings};
 use crate::clock::{Clock, Lifetime, Timestamp};
 use crate::identity::{KeyId, SourceName};
 use crate::jose::KeySet;
@@ -119,6 +120,38 @@ impl TrustedSource {
         }
     }
 
+    /// The workload that may push this source's keys, where they are pushed.
+    pub const fn pusher(&self) -> Option<&ServiceAccount> {
+        match &self.settings.kind {
+            SourceKind::Kubernetes { keys: IssuerKeys::Push { by, .. }, .. } => Some(by),
+            _ => None,
+        }
+    }
+
+    /// This source for credentials that are for that audience alone.
+    #[must_use]
+    pub fn addressed_to(&self, audience: String) -> Arc<Self> {
+        let settings = SourceSettings { audiences: Some([audience].into()), ..self.settings.clone() };
+        Arc::new(Self { settings, keys: Arc::clone(&self.keys), clock: Arc::clone(&self.clock) })
+    }
+
+    /// Takes the keys that its pusher sent. Afterwards they are written down too; a disk that fails is logged and shown, and
+    /// costs the keys at a restart.
+    ///
+    /// # Errors
+    /// [`NotTaken`]; the keys are what they were.
+    pub async fn take(&self, push: Push) -> Result<(), NotTaken> {
+        match &self.keys.door {
+            Some(door) => door.take(push).await,
+            None => Err(NotTaken::Gone),
+        }
+    }
+
+    /// Shows that what its pusher sent was refused. Only for what the pusher itself sent: nobody else is to have a say here.
+    pub fn push_refused(&self, why: &str) {
+        self.keys.failed(format!("a push was refused: {why}"));
+    }
+
     /// The state of this source at `at`.
     pub fn status(&self, at: Timestamp) -> SourceStatus {
         let held = self.keys.held();
@@ -138,6 +171,7 @@ impl TrustedSource {
             }),
             confirmed_at: now.map(|now| now.confirmed_at),
             skew_seconds: tally.skew_seconds,
+            last_push: self.keys.door.as_ref().and_then(Door::last),
             last_attempt: tally.last_attempt,
             last_error: self.keys.trouble.load().as_ref().map(|why| why.as_ref().clone()),
             next_attempt: tally.next_attempt,
@@ -192,6 +226,8 @@ pub(super) struct SourceKeys {
     pub(super) cancel: CancellationToken,
     /// Only where the source can be asked.
     pub(super) gate: Option<Gate>,
+    /// Only where keys are pushed.
+    pub(super) door: Option<Door>,
     pub(super) tally: Mutex<Tally>,
     pub(super) written: Mutex<Written>,
     pub(super) authorities: Shelf,
@@ -220,6 +256,7 @@ impl SourceKeys {
             name,
             digest: origin.digest(),
             gate: origin.is_fetched().then(Gate::new),
+            door: matches!(origin, Origin::Push { .. }).then(Door::new),
             authorities: Shelf::new(origin.is_trust_domain()),
             origin,
             cancel,

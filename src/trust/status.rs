@@ -2,6 +2,7 @@
 //!
 //! Decides nothing, and holds no key material.
 
+use super::LastPush;
 use crate::clock::Timestamp;
 use crate::identity::{KeyId, SourceName};
 use crate::jose::Thumbprint;
@@ -29,6 +30,8 @@ pub struct SourceStatus {
     pub usable_until: Option<Timestamp>,
     /// How far its clock is ahead of ours in seconds, by the `Date` of its last answer; behind is negative.
     pub skew_seconds: Option<i64>,
+    /// The last push that was taken, where keys are pushed.
+    pub last_push: Option<LastPush>,
     /// When the last attempt began.
     pub last_attempt: Option<Timestamp>,
     /// What is wrong at this moment, in a sentence. `None`: nothing.

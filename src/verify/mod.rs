@@ -17,6 +17,7 @@ mod own_token;
 mod parties;
 pub mod person;
 mod proof;
+mod pusher;
 mod subject;
 mod validity;
 mod x509_svid;

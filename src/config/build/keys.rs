@@ -9,8 +9,9 @@ use crate::config::field::Field;
 use crate::config::ledger::Said;
 use crate::config::net;
 use crate::config::place::PlaceId;
-use crate::config::raw::{ApiServer, Keys, Text};
-use crate::trust::{Endpoint, IssuerKeys};
+use crate::config::raw::{ApiServer, Keys, Push, PushedBy, Text};
+use crate::reason::quoted;
+use crate::trust::{Endpoint, IssuerKeys, ServiceAccount};
 
 /// The API server as a pod sees it, and what the pod's own mount has for it.
 const IN_CLUSTER_URL: &str = "https://kubernetes.default.svc";
@@ -39,6 +40,7 @@ fn one_way(desk: Desk<'_>, raw: &Keys, of_cluster: bool, at: PlaceId) -> Option<
     let url = raw.url.try_map(ledger, |text| net::key_url(text, true)).optional();
     let discovery = raw.discovery.try_map(ledger, |text| net::key_url(text, false)).optional();
     let api_server = raw.api_server.given().map(|(raw, _)| api_server(desk, raw));
+    let push = raw.push.given().and_then(|(raw, at)| push(desk, raw, at));
     let ca = raw.ca.try_map(ledger, |text| desk.path(text)).optional();
     let token = raw.token.try_map(ledger, |text| desk.path(text)).optional();
     let given = [
@@ -46,11 +48,15 @@ fn one_way(desk: Desk<'_>, raw: &Keys, of_cluster: bool, at: PlaceId) -> Option<
         ("url", raw.url.is_written()),
         ("discovery", raw.discovery.is_written()),
         ("api_server", raw.api_server.is_written()),
+        ("push", raw.push.is_written()),
     ];
-    let given = given.get(..if of_cluster { 4 } else { 3 }).unwrap_or(&given);
-    if !of_cluster && raw.api_server.is_written() {
-        ledger.problem(at, Said::new("`api_server` is for clusters").hint("`discovery` asks the issuer itself"));
-        return None;
+    let given = given.get(..if of_cluster { 5 } else { 3 }).unwrap_or(&given);
+    for (key, field) in [("api_server", raw.api_server.is_written()), ("push", raw.push.is_written())] {
+        if !of_cluster && field {
+            let said = Said::new(format!("`{key}` is for clusters"));
+            ledger.problem(at, said.hint("`discovery` asks the issuer itself"));
+            return None;
+        }
     }
     let one = desk.exactly_one(at, given)?;
     let beside = |key: &str, field: &Text, fits: bool| {
@@ -68,8 +74,32 @@ fn one_way(desk: Desk<'_>, raw: &Keys, of_cluster: bool, at: PlaceId) -> Option<
         "file" => IssuerKeys::File(file??),
         "url" => IssuerKeys::Url(Endpoint { url: url??, ca: ca?, token: None }),
         "discovery" => IssuerKeys::Discovery(Endpoint { url: discovery??, ca: ca?, token: token? }),
+        "push" => push?,
         _ => IssuerKeys::ApiServer(api_server??),
     })
+}
+
+fn push(desk: Desk<'_>, raw: &Push, at: PlaceId) -> Option<IssuerKeys> {
+    let first = raw.first.try_map(desk.ledger, |text| desk.path(text)).needed(desk.ledger, at, "first");
+    let by = raw.by.and_then(|raw, at| pushed_by(desk, raw, at)).needed(desk.ledger, at, "by");
+    Some(IssuerKeys::Push { first: first?, by: by? })
+}
+
+/// One account, by its exact name: no pattern is read here.
+fn pushed_by(desk: Desk<'_>, raw: &PushedBy, at: PlaceId) -> Option<ServiceAccount> {
+    let name = |text: &String| match is_kubernetes_name(text) {
+        true => Ok(text.clone()),
+        false => Err(Said::new(format!("{} is no name that Kubernetes can give", quoted(text)))
+            .hint("one exact name: there are no patterns here")),
+    };
+    let namespace = raw.namespace.try_map(desk.ledger, name).needed(desk.ledger, at, "namespace");
+    let account = raw.service_account.try_map(desk.ledger, name).needed(desk.ledger, at, "service_account");
+    Some(ServiceAccount { namespace: namespace?, name: account? })
+}
+
+/// RFC 1123, as far as it keeps mistakes out: a name that no token can have matches nothing anyway.
+fn is_kubernetes_name(text: &str) -> bool {
+    (1..=253).contains(&text.len()) && text.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.'))
 }
 
 /// The API server. The pod's own certificate authority and token go with the pod's own address alone: never is that token sent elsewhere.

@@ -121,10 +121,10 @@ pub(in crate::config) struct Subjects {
     pub(in crate::config) algorithms: Texts,
 }
 
-/// `keys` of an issuer: exactly one of `file`, `url`, `discovery`; a cluster may also have `api_server`.
+/// `keys` of an issuer: exactly one of `file`, `url`, `discovery`; a cluster may also have `api_server` or `push`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-#[schemars(transform = |s: &mut Schema| one_of(s, &["file", "url", "discovery", "api_server"]))]
+#[schemars(transform = |s: &mut Schema| one_of(s, &["file", "url", "discovery", "api_server", "push"]))]
 pub(in crate::config) struct Keys {
     /// A file with a JWK set, read again when it changes.
     pub(in crate::config) file: Text,
@@ -134,6 +134,8 @@ pub(in crate::config) struct Keys {
     pub(in crate::config) discovery: Text,
     /// The cluster's API server, asked with a token of ours.
     pub(in crate::config) api_server: Field<ApiServer>,
+    /// A workload of the cluster pushes them, such as `countersign feed`: for clusters that cannot be asked from outside.
+    pub(in crate::config) push: Field<Push>,
     /// With `url` or `discovery`: a file with the certificate authority, instead of the system's.
     pub(in crate::config) ca: Text,
     /// With `discovery`: a file with the bearer token to ask with, read at each use.
@@ -150,6 +152,28 @@ pub(in crate::config) struct ApiServer {
     pub(in crate::config) ca: Text,
     /// A file with the bearer token to ask with, read at each use.
     pub(in crate::config) token: Text,
+}
+
+/// `kubernetes.keys.push`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(transform = |s: &mut Schema| required(s, &["first", "by"]))]
+pub(in crate::config) struct Push {
+    /// A file with the JWK set until something was pushed. Other content there later takes the place of what was pushed.
+    pub(in crate::config) first: Text,
+    /// Who alone may push.
+    pub(in crate::config) by: Field<PushedBy>,
+}
+
+/// `kubernetes.keys.push.by`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(transform = |s: &mut Schema| required(s, &["namespace", "service_account"]))]
+pub(in crate::config) struct PushedBy {
+    /// Its namespace.
+    pub(in crate::config) namespace: Text,
+    /// Its service account.
+    pub(in crate::config) service_account: Text,
 }
 
 /// `reuse`.

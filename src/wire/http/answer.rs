@@ -60,6 +60,13 @@ pub(super) fn done() -> Response {
     response
 }
 
+/// As [`done`], of something that has no content (RFC 9110 §15.3.5).
+pub(super) fn no_content() -> Response {
+    let mut response = done();
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response
+}
+
 /// A refusal (RFC 6749 §5.2), with its reference. `challenge` is the scheme of an `Authorization` header that was sent:
 /// `invalid_client` is then 401 with that scheme's challenge, and in no other case.
 pub(super) fn refused(refusal: &Refusal, reference: &ErrorRef, challenge: Option<&str>) -> Response {

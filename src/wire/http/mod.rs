@@ -9,6 +9,7 @@ mod form;
 mod introspect;
 mod jwks;
 mod metadata;
+mod push;
 mod revoke;
 mod subject;
 mod token;
@@ -19,7 +20,7 @@ use axum::Router;
 use axum::extract::FromRef;
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::Response;
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::{MethodRouter, get, post, put};
 
 pub use admin::{AdminState, admin_router};
 
@@ -58,6 +59,7 @@ pub fn public_router(exchange: &Arc<Exchange>, door: grpc::Door) -> Router {
         .route(&format!("{base}/token"), only(post(token::token)))
         .route(&format!("{base}/revoke"), only(post(revoke::revoke)))
         .route(&format!("{base}/introspect"), only(post(introspect::introspect)))
+        .route(&format!("{base}/sources/{{source}}/keys"), only(put(push::push)))
         .route(&format!("{base}/jwks"), only(get(jwks::jwks)))
         .route(&format!("/.well-known/oauth-authorization-server{base}"), only(get(metadata::metadata)))
         .route(&format!("{base}/.well-known/openid-configuration"), only(get(metadata::metadata)))

@@ -82,6 +82,17 @@ pub struct Status {
     pub store_works: bool,
 }
 
+/// A push of keys.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct PushReport {
+    /// Who pushed.
+    pub by: String,
+    /// Seconds since.
+    pub age_seconds: i64,
+    /// The ids of the keys.
+    pub key_ids: Vec<String>,
+}
+
 /// One source.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct SourceReport {
@@ -107,6 +118,9 @@ pub struct SourceReport {
     pub usable_seconds: Option<i64>,
     /// Seconds until the next attempt.
     pub next_seconds: Option<i64>,
+    /// The last push of keys that was taken.
+    #[serde(default)]
+    pub last_push: Option<PushReport>,
     /// What is wrong now.
     pub last_error: Option<String>,
 }
@@ -201,6 +215,11 @@ async fn status(State(state): State<OperatorState>) -> Json<Status> {
         age_seconds: source.confirmed_at.map(|confirmed| now.since(confirmed).seconds()),
         usable_seconds: source.usable_until.map(ahead),
         next_seconds: source.next_attempt.map(ahead),
+        last_push: source.last_push.map(|last| PushReport {
+            by: last.by,
+            age_seconds: now.since(last.at).seconds(),
+            key_ids: last.key_ids,
+        }),
         last_error: source.last_error,
     });
     let signing = state.exchange.issuer().ring().states(now).into_iter().map(|key| SigningReport {

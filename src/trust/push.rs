@@ -1,0 +1,207 @@
+//! Keys that a workload of a cluster pushes: which set takes the place of the one before, and the file until there is any.
+//!
+//! Never asks anybody, and never decides who may push: who calls has verified that. One task a source takes one push after
+//! the other, so that the last one is one.
+
+use std::sync::{Arc, Mutex};
+
+use aws_lc_rs::digest;
+use base64ct::{Base64UrlUnpadded, Encoding};
+use tokio::sync::{mpsc, oneshot};
+
+use super::engine::Shared;
+use super::key_file::read_bounded;
+use super::origin::Origin;
+use super::pushed::{self, LastPush, Pushes};
+use super::source::{Confirmed, SourceKeys, locked};
+use crate::clock::{Lifetime, Timestamp};
+use crate::jose::{KeyPurpose, KeySet, Thumbprint};
+
+/// As for key files.
+const MOST_BYTES: u64 = 1024 * 1024;
+/// As for key files.
+const POLL: Lifetime = Lifetime::from_seconds(5);
+/// Pushes that wait for the one before to be written: from one workload there is hardly ever a second.
+const MOST_WAITING: usize = 8;
+
+/// A set of keys and the proof that it may take the place of the one before: the key that verified the push is in it.
+#[derive(Debug)]
+pub struct Push {
+    set: KeySet,
+    verified_by: Thumbprint,
+    issued_at: Timestamp,
+    by: String,
+}
+
+impl Push {
+    /// A push by `by`, whose token was issued at `issued_at` and verified by the key with that thumbprint. `None` when that
+    /// key is not in the set.
+    pub fn new(set: KeySet, verified_by: Thumbprint, issued_at: Timestamp, by: String) -> Option<Self> {
+        let is_in = set.keys().iter().any(|key| *key.thumbprint() == verified_by);
+        is_in.then_some(Self { set, verified_by, issued_at, by })
+    }
+}
+
+/// Why a push was not taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotTaken {
+    /// Its token was issued before that of the last push that was taken.
+    Stale {
+        /// When that one was issued.
+        last: Timestamp,
+    },
+    /// The key that verified it is not the source's any more.
+    KeyGone,
+    /// The source is not configured any more, or its keys are not pushed.
+    Gone,
+}
+
+/// Where pushes come in.
+pub(super) struct Door {
+    sender: mpsc::Sender<Waiting>,
+    receiver: Mutex<Option<mpsc::Receiver<Waiting>>>,
+    pushes: Mutex<Pushes>,
+}
+
+struct Waiting {
+    push: Push,
+    outcome: oneshot::Sender<Result<(), NotTaken>>,
+}
+
+impl Door {
+    pub(super) fn new() -> Self {
+        let (sender, receiver) = mpsc::channel(MOST_WAITING);
+        Self { sender, receiver: Mutex::new(Some(receiver)), pushes: Mutex::default() }
+    }
+
+    /// The last push that was taken.
+    pub(super) fn last(&self) -> Option<LastPush> {
+        locked(&self.pushes).last.clone()
+    }
+
+    pub(super) async fn take(&self, push: Push) -> Result<(), NotTaken> {
+        let (outcome, told) = oneshot::channel();
+        self.sender.send(Waiting { push, outcome }).await.map_err(|_ended| NotTaken::Gone)?;
+        told.await.unwrap_or(Err(NotTaken::Gone))
+    }
+}
+
+/// Takes over what an earlier run knew of pushes, and the first keys. Blocks on the file system.
+pub(super) fn begin(keys: &Arc<SourceKeys>, shared: &Shared) {
+    let Some(door) = &keys.door else { return };
+    match pushed::read(&shared.directory, &keys.name, &keys.digest) {
+        Ok(known) => *locked(&door.pushes) = known.unwrap_or_default(),
+        Err(why) => tracing::warn!(source = %keys.name, "what was pushed to {} before is not known: {why}", keys.name),
+    }
+    look_at_first(keys, shared, door);
+    keys.attempted();
+}
+
+/// Takes one push after the other, and looks at the file of first keys, until the source is gone.
+pub(super) async fn run(keys: Arc<SourceKeys>, shared: Arc<Shared>) {
+    let Some(door) = &keys.door else { return };
+    let Some(mut pushes) = locked(&door.receiver).take() else { return };
+    keep(&keys, &shared).await;
+    loop {
+        let next = shared.clock.now().plus(POLL);
+        tokio::select! {
+            () = keys.cancel.cancelled() => return,
+            waiting = pushes.recv() => {
+                let Some(Waiting { push, outcome }) = waiting else { return };
+                let taken = take(&keys, &shared, door, push);
+                if taken.is_ok() {
+                    keep(&keys, &shared).await;
+                }
+                // Whoever asked may be gone; what was taken stays taken.
+                let _ = outcome.send(taken);
+            }
+            () = shared.clock.sleep_until(next) => {
+                let (of, within) = (Arc::clone(&keys), Arc::clone(&shared));
+                let look = move || of.door.as_ref().is_some_and(|door| look_at_first(&of, &within, door));
+                if tokio::task::spawn_blocking(look).await.unwrap_or(false) {
+                    keep(&keys, &shared).await;
+                }
+            }
+        }
+    }
+}
+
+fn take(keys: &Arc<SourceKeys>, shared: &Shared, door: &Door, push: Push) -> Result<(), NotTaken> {
+    let Push { set, verified_by, issued_at, by } = push;
+    if let Some(last) = door.last().filter(|last| issued_at < last.issued_at) {
+        return Err(NotTaken::Stale { last: last.issued_at });
+    }
+    // Another push may have taken the key away since it verified this one.
+    let held = keys.held().ok_or(NotTaken::KeyGone)?;
+    if !held.set.keys().iter().any(|key| *key.thumbprint() == verified_by) {
+        return Err(NotTaken::KeyGone);
+    }
+    let at = shared.clock.now();
+    let key_ids = set.keys().iter().map(|key| match key.key_id() {
+        Some(id) => id.to_string(),
+        None => key.thumbprint().to_string(),
+    });
+    locked(&door.pushes).last = Some(LastPush { at, by, issued_at, key_ids: key_ids.collect() });
+    keys.began(at, false);
+    shared.ledger.publish(keys, set, Confirmed::At(at));
+    keys.succeeded();
+    Ok(())
+}
+
+/// Takes the first keys where nothing newer is known: nothing was pushed yet, or an operator has put other keys there since.
+/// Says whether it did.
+fn look_at_first(keys: &Arc<SourceKeys>, shared: &Shared, door: &Door) -> bool {
+    let Origin::Push { first: path, .. } = &keys.origin else { return false };
+    let bytes = match read_bounded(path, MOST_BYTES) {
+        Ok(bytes) => bytes,
+        Err(why) => {
+            // Once there are keys, nobody needs the file.
+            if keys.held().is_none() {
+                keys.failed(why);
+            }
+            return false;
+        }
+    };
+    let hash = Base64UrlUnpadded::encode_string(digest::digest(&digest::SHA256, &bytes).as_ref());
+    let known = locked(&door.pushes).first.clone();
+    if keys.held().is_some() {
+        match known {
+            Some(known) if known == hash => return false,
+            Some(_) => {}
+            None => {
+                // What is held is from an earlier run, and what it began with is not known any more.
+                locked(&door.pushes).first = Some(hash);
+                return true;
+            }
+        }
+    }
+    let now = shared.clock.now();
+    keys.began(now, false);
+    match KeySet::parse(&bytes, KeyPurpose::JwkSet) {
+        Ok(set) => {
+            locked(&door.pushes).first = Some(hash);
+            shared.ledger.publish(keys, set, Confirmed::At(now));
+            keys.succeeded();
+            true
+        }
+        Err(why) => {
+            keys.failed(format!("{} is no key set: {why}", path.display()));
+            false
+        }
+    }
+}
+
+/// Writes what is known of pushes, and then the keys.
+async fn keep(keys: &Arc<SourceKeys>, shared: &Arc<Shared>) {
+    let Some(door) = &keys.door else { return };
+    let (of, within, pushes) = (Arc::clone(keys), Arc::clone(shared), locked(&door.pushes).clone());
+    let write = move || pushed::write(&within.directory, &of.name, &of.digest, &pushes);
+    match tokio::task::spawn_blocking(write).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => {
+            tracing::warn!(source = %keys.name, "what was pushed to {} cannot be written: {error}", keys.name);
+        }
+        Err(_interrupted) => return,
+    }
+    shared.keep(keys).await;
+}

@@ -1,0 +1,84 @@
+//! `PUT /sources/<name>/keys` (design §4, §7): a bearer token and a JWK Set become a [`PushRequest`].
+//!
+//! Decides what the shape of the request decides, and nothing about trust. A source whose keys are not pushed has no such path.
+
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+
+use super::answer;
+use super::body::{Bodies, Unread};
+use super::token::{malformed, refuse_unread};
+use crate::credential::CompactJws;
+use crate::exchange::{Exchange, PushRequest, Transport};
+use crate::identity::SourceName;
+use crate::reason::{Malformed, Misshapen, Refusal};
+use crate::wire::listener::ConnectionInfo;
+
+pub(super) async fn push(
+    State(exchange): State<Arc<Exchange>>,
+    State(bodies): State<Bodies>,
+    Extension(connection): Extension<ConnectionInfo>,
+    Path(source): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    let named = SourceName::parse(&source).ok().filter(|source| exchange.takes_pushes(source));
+    let Some(source) = named else {
+        return answer::plain_error(StatusCode::NOT_FOUND, "There is nothing at this path.");
+    };
+    let mut decision = exchange.open(Transport::Http, connection.peer.ip());
+    decision.of_push(&source);
+    let challenge = answer::authorization_scheme(&headers);
+    let request = match read(source, &headers, body, &bodies).await {
+        Ok(request) => request,
+        Err(unread) => return refuse_unread(&exchange, unread, &mut decision, challenge).await,
+    };
+    match Box::pin(exchange.push(request, &mut decision)).await {
+        Ok(()) => answer::no_content(),
+        Err(refusal) => answer::refused(&refusal, decision.reference(), challenge),
+    }
+}
+
+async fn read(source: SourceName, headers: &HeaderMap, body: Body, bodies: &Bodies) -> Result<PushRequest, Unread> {
+    let token = bearer(headers)?;
+    let mut types = headers.get_all(CONTENT_TYPE).iter();
+    let is_set = |only: &str| {
+        let media = only.split(';').next().unwrap_or_default().trim();
+        ["application/jwk-set+json", "application/json"].iter().any(|known| known.eq_ignore_ascii_case(media))
+    };
+    if !matches!((types.next(), types.next()), (Some(only), None) if is_set(only.to_str().unwrap_or_default())) {
+        return Err(malformed("The body is application/jwk-set+json.").into());
+    }
+    let body = bodies.read(body).await?;
+    Ok(PushRequest { source, token, keys: body.bytes().to_vec() })
+}
+
+/// The one bearer token (RFC 6750 §2.1); the scheme's name has no case (TOK-26).
+fn bearer(headers: &HeaderMap) -> Result<CompactJws, Refusal> {
+    let mut sent = headers.get_all(AUTHORIZATION).iter();
+    let value = match (sent.next(), sent.next()) {
+        (Some(only), None) => only.to_str().unwrap_or_default(),
+        (None, _) => {
+            let sentence = "Send your service-account token: Authorization: Bearer <token>.";
+            return Err(Refusal::misshapen(Misshapen::CredentialMissing, sentence, ""));
+        }
+        (Some(_), Some(_)) => {
+            let sentence = "A request authenticates once: there is more than one header Authorization.";
+            return Err(Refusal::malformed(Malformed::CredentialAmbiguous, sentence));
+        }
+    };
+    let (scheme, token) = value.split_once(' ').unwrap_or((value, ""));
+    if !scheme.eq_ignore_ascii_case("Bearer") {
+        let sentence = "Keys are pushed with Authorization: Bearer and a service-account token.";
+        return Err(Refusal::misshapen(Misshapen::AssertionTypeUnsupported, sentence, ""));
+    }
+    CompactJws::parse(token.trim().to_owned()).map_err(|why| {
+        Refusal::misshapen(Misshapen::CredentialMalformed, format!("The bearer token must be a signed JWT: {why}."), "")
+    })
+}
