@@ -8,10 +8,10 @@ use super::record::PushRecord;
 use super::{Decision, Exchange, Generation, revocation};
 use crate::clock::{Lifetime, Timestamp};
 use crate::credential::CompactJws;
-use crate::identity::{IssuerUrl, SourceName, WorkloadIdentity};
+use crate::identity::{SourceName, WorkloadIdentity};
 use crate::jose::{ClaimFault, KeyPurpose, KeySet};
 use crate::reason::{Denied, Malformed, Refusal, Unaccepted, Unavailable, Unverified};
-use crate::trust::{NotTaken, Push, ServiceAccount, TrustedSource};
+use crate::trust::{NotTaken, Push, ServiceAccount, TrustedSource, push_endpoint};
 
 /// When to come back to a source that is just being taken away, if it comes back at all.
 const RETRY: Lifetime = Lifetime::from_seconds(5);
@@ -25,11 +25,6 @@ pub struct PushRequest {
     pub token: CompactJws,
     /// The JWK Set, as it came.
     pub keys: Vec<u8>,
-}
-
-/// Where a source's keys are pushed to, and the one audience of the tokens that do it.
-pub fn push_endpoint(issuer: &IssuerUrl, source: &SourceName) -> String {
-    issuer.endpoint(&format!("/sources/{source}/keys"))
 }
 
 impl Exchange {
