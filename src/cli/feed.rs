@@ -141,7 +141,7 @@ impl Feed {
         loop {
             let token = match plan.next(&document, SystemClock.now()) {
                 Next::Push(token) => token,
-                Next::Nothing => return Ok(()),
+                Next::Nothing => return refused.map_or(Ok(()), |why| Err((Exit::Problem, why))),
                 Next::WaitForToken => {
                     let why = refused.unwrap_or_else(|| "the keys are new, and this token was used".to_owned());
                     return Err((Exit::Problem, format!("{why}; pushed again with the next token")));

@@ -8,7 +8,7 @@ use countersign::world::keys::Algorithm;
 use serde_json::Value;
 
 use super::Ground;
-use crate::stage::API;
+use crate::stage::{API, JWT_SPIFFE};
 
 /// A row: name, bearer token, body, status, reason.
 type Row = (&'static str, String, String, u16, &'static str);
@@ -37,6 +37,10 @@ async fn k8s_09_nobody_but_the_feeder_replaces_the_keys() {
     let of = |namespace: &str, account: &str| edge.mint(&TokenAsk::new(namespace, account, &audience)).unwrap();
     let ours = ground.stage.exchange_pod(&ground.stage.pod_token("edge-2")).await;
     let ours = ours.body["access_token"].as_str().unwrap().to_owned();
+    let svid = ground.stage.svid();
+    let search =
+        [("client_assertion_type", JWT_SPIFFE), ("client_assertion", &svid), ("resource", "https://search.example")];
+    let plain = ground.stage.token(&search).await.body["access_token"].as_str().unwrap().to_owned();
     let for_audience = |audience: &str| edge.mint(&TokenAsk::new("countersign", "feeder", audience)).unwrap();
     let two = edge.mint(&ground.ask().audiences(&[&audience, &ground.stage.issuer])).unwrap();
     let svid = ground.stage.world.trust_domain().mint(API, &[&audience], Lifetime::from_minutes(5)).unwrap();
@@ -61,7 +65,8 @@ async fn k8s_09_nobody_but_the_feeder_replaces_the_keys() {
             ),
             ("a slash at the end", for_audience(&format!("{audience}/")), jwks(), 401, "audience_near_miss"),
             ("two audiences", two, jwks(), 401, "audience_mismatch"),
-            ("AT-14 our own access token", ours, jwks(), 401, "source_unknown"),
+            ("AT-14 our own access token", ours, jwks(), 401, "credential_malformed"),
+            ("AT-14 our own access token with the typ of others", plain, jwks(), 401, "source_unknown"),
             ("a JWT-SVID", svid, jwks(), 401, "source_unknown"),
             ("no token", "feeder".to_owned(), jwks(), 401, "credential_malformed"),
         ],
@@ -130,7 +135,6 @@ async fn a_push_counts_once_in_order_and_while_its_token_does() {
     ground.pushed(&replayed).await;
     let jwks = || ground.jwks();
     refused(&ground, vec![("a replayed push", replayed.clone(), jwks(), 401, "already_used")]).await;
-    // The second valid form of an ECDSA signature is the same token; RS256 has none, so the header says it.
     ground.pushed(&later).await;
     refused(
         &ground,
