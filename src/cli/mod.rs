@@ -8,6 +8,7 @@ mod decode;
 mod doctor;
 mod exit;
 mod explain;
+mod feed;
 mod help;
 mod http;
 mod keys;
@@ -50,6 +51,7 @@ enum Command {
     Token(token::Token),
     Decode(decode::Decode),
     Explain(explain::Explain),
+    Feed(feed::Feed),
     Doctor(doctor::Doctor),
     Keys(keys::Keys),
     Revoke(revoke::Revoke),
@@ -84,6 +86,7 @@ pub fn run() -> ExitCode {
         Command::Token(token) => token.run(),
         Command::Decode(decode) => decode.run(),
         Command::Explain(explain) => explain.run(),
+        Command::Feed(feed) => feed.run(),
         Command::Doctor(doctor) => doctor.run(),
         Command::Keys(keys) => keys.run(),
         Command::Revoke(revoke) => revoke.run(),

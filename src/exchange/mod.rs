@@ -31,7 +31,7 @@ pub use explain::Explanation;
 pub use generation::{Generation, GenerationId};
 pub use introspect::{IntrospectRequest, Introspected};
 pub use operators::{NotChanged, RevocationChange, RevocationReport};
-pub use push::{PushRequest, push_endpoint};
+pub use push::PushRequest;
 pub use record::{
     AskedRecord, CredentialRecord, KeyRecord, PushRecord, Record, RevocationRecord, ShownRecord, SubjectRecord,
     TokenRecord,

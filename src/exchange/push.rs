@@ -8,28 +8,23 @@ use super::record::PushRecord;
 use super::{Decision, Exchange, Generation, revocation};
 use crate::clock::{Lifetime, Timestamp};
 use crate::credential::CompactJws;
-use crate::identity::{IssuerUrl, SourceName, WorkloadIdentity};
+use crate::identity::{SourceName, WorkloadIdentity};
 use crate::jose::{ClaimFault, KeyPurpose, KeySet};
 use crate::reason::{Denied, Malformed, Refusal, Unaccepted, Unavailable, Unverified};
-use crate::trust::{NotTaken, Push, ServiceAccount, TrustedSource};
+use crate::trust::{NotTaken, Push, ServiceAccount, TrustedSource, push_endpoint};
 
 /// When to come back to a source that is just being taken away, if it comes back at all.
 const RETRY: Lifetime = Lifetime::from_seconds(5);
 
 /// A set of keys that somebody sends.
 #[derive(Debug)]
-pub struct PushRequest {
+pub struct PushRequest<'a> {
     /// The source whose keys they are to be.
     pub source: SourceName,
     /// The token that vouches for the sender.
     pub token: CompactJws,
     /// The JWK Set, as it came.
-    pub keys: Vec<u8>,
-}
-
-/// Where a source's keys are pushed to, and the one audience of the tokens that do it.
-pub fn push_endpoint(issuer: &IssuerUrl, source: &SourceName) -> String {
-    issuer.endpoint(&format!("/sources/{source}/keys"))
+    pub keys: &'a [u8],
 }
 
 impl Exchange {
@@ -42,7 +37,7 @@ impl Exchange {
     ///
     /// # Errors
     /// The first thing that does not hold; the keys are what they were. The decision has been told either way.
-    pub async fn push(&self, request: PushRequest, decision: &mut Decision) -> Result<(), Refusal> {
+    pub async fn push(&self, request: PushRequest<'_>, decision: &mut Decision) -> Result<(), Refusal> {
         let (generation, at) = (self.generation(), self.now());
         decision.uses(generation.id());
         let mut place = match self.limits.enter(generation.limits()) {
@@ -56,7 +51,7 @@ impl Exchange {
     async fn pushed(
         &self,
         generation: &Generation,
-        request: &PushRequest,
+        request: &PushRequest<'_>,
         at: Timestamp,
         place: &mut Place<'_>,
         decision: &mut Decision,
@@ -84,7 +79,7 @@ impl Exchange {
     async fn replace_keys(
         &self,
         source: &TrustedSource,
-        request: &PushRequest,
+        request: &PushRequest<'_>,
         identity: &WorkloadIdentity,
         at: Timestamp,
         decision: &mut Decision,
@@ -95,7 +90,7 @@ impl Exchange {
             let sentence = format!("Your platform token is not usable here: {}.", ClaimFault::Missing("iat"));
             Refusal::unaccepted(Unaccepted::ClaimsInvalid, sentence, "")
         })?;
-        let set = KeySet::parse(&request.keys, KeyPurpose::JwkSet).map_err(|fault| {
+        let set = KeySet::parse(request.keys, KeyPurpose::JwkSet).map_err(|fault| {
             Refusal::malformed(Malformed::MalformedRequest, format!("The body is no key set: {fault}."))
         })?;
         let record = PushRecord::of(&request.source, &set);

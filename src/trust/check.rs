@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{SourceKind, SourceSettings, known_issuers};
+use super::{IssuerKeys, SourceKind, SourceSettings, known_issuers, push_endpoint};
 use crate::identity::{AttributeName, IssuerUrl, TrustDomain};
 use crate::problem::{Place, Problem};
 
@@ -25,6 +25,7 @@ pub fn check(
             check_pair(source, earlier, &place, identity_domain, &mut problems);
         }
         check_own_issuer(source, &place, issuer, &mut problems);
+        check_push_audience(source, &place, sources, issuer, &mut problems);
     }
     for (index, subject) in subjects.iter().enumerate() {
         let place = Place::element("subjects", index);
@@ -42,6 +43,31 @@ fn check_own_issuer(source: &SourceSettings, place: &Place, issuer: &IssuerUrl, 
             format!("{issuer} is our own issuer, and what we sign is no credential of {}", source.name),
             "name the platform's issuer",
         ));
+    }
+}
+
+/// A token that pushes keys is good for nothing else, and no other token pushes any (design §7).
+fn check_push_audience(
+    source: &SourceSettings,
+    place: &Place,
+    sources: &[SourceSettings],
+    issuer: &IssuerUrl,
+    problems: &mut Vec<Problem>,
+) {
+    let is_pushed =
+        |other: &&SourceSettings| matches!(other.kind, SourceKind::Kubernetes { keys: IssuerKeys::Push { .. }, .. });
+    for pushed in sources.iter().filter(is_pushed) {
+        let audience = push_endpoint(issuer, &pushed.name);
+        if source.audiences.as_ref().is_some_and(|audiences| audiences.contains(&audience)) {
+            problems.push(Problem::new(
+                place.clone().key("audiences"),
+                format!(
+                    "{audience} is the audience of tokens that push the keys of {}, and of nothing else",
+                    pushed.name
+                ),
+                "name another audience",
+            ));
+        }
     }
 }
 

@@ -100,11 +100,11 @@ pub fn check_key_files(section: &'static str, sources: &[SourceSettings]) -> Vec
     let mut earlier: Vec<(&SourceSettings, KeySet)> = Vec::new();
     for (index, source) in sources.iter().enumerate() {
         let origin = Origin::of(source);
-        let first = |origin| match origin {
-            &Origin::Push { ref first, .. } => Some((first.as_path(), KeyPurpose::JwkSet)),
-            _ => None,
+        let file = match &origin {
+            Origin::Push { first, .. } => Some((first.as_path(), KeyPurpose::JwkSet)),
+            other => other.file(),
         };
-        let Some((path, purpose)) = origin.file().or_else(|| first(&origin)) else { continue };
+        let Some((path, purpose)) = file else { continue };
         let element = Place::element(section, index);
         let place = match &source.kind {
             SourceKind::Spiffe { .. } => element.key("spiffe").key("bundle").key("file"),

@@ -15,6 +15,7 @@ use super::origin::Origin;
 use super::pushed::{self, LastPush, Pushes};
 use super::source::{Confirmed, SourceKeys, locked};
 use crate::clock::{Lifetime, Timestamp};
+use crate::identity::{IssuerUrl, SourceName};
 use crate::jose::{KeyPurpose, KeySet, Thumbprint};
 
 /// As for key files.
@@ -23,6 +24,11 @@ const MOST_BYTES: u64 = 1024 * 1024;
 const POLL: Lifetime = Lifetime::from_seconds(5);
 /// Pushes that wait for the one before to be written: from one workload there is hardly ever a second.
 const MOST_WAITING: usize = 8;
+
+/// Where a source's keys are pushed to, and the one audience of the tokens that do it.
+pub fn push_endpoint(issuer: &IssuerUrl, source: &SourceName) -> String {
+    issuer.endpoint(&format!("/sources/{source}/keys"))
+}
 
 /// A set of keys and the proof that it may take the place of the one before: the key that verified the push is in it.
 #[derive(Debug)]

@@ -55,7 +55,7 @@ fn taken(text: &str) -> Configuration {
     std::fs::write(&file, text).unwrap();
     let loaded = load(&file, &Environment::default()).unwrap_or_else(|report| panic!("{}", report.render(false)));
     for finding in loaded.lints.findings() {
-        let of_a_file = [".file", ".ca", ".token", ".certificate", ".key", ".files"];
+        let of_a_file = [".file", ".first", ".ca", ".token", ".certificate", ".key", ".files"];
         assert!(of_a_file.iter().any(|end| finding.path.ends_with(end)), "{}", loaded.lints.render(false));
     }
     loaded.configuration

@@ -23,6 +23,7 @@ mod fuzz;
 mod grpc;
 mod limits;
 mod mtls;
+mod pushes;
 mod requirements;
 mod revocation;
 mod smoke;

@@ -95,7 +95,6 @@ fn keys_of_later_releases_are_unknown() {
             with_source("name: a\nspiffe: { trust_domain: p.example, bundle: { file: b, profile: https_web } }"),
             "trust[0].spiffe.bundle.profile",
         ),
-        (kubernetes("keys: { push: {} }"), "trust[0].kubernetes.keys.push"),
         (kubernetes("keys: { file: x }, liveness: { token_review: {} }"), "trust[0].kubernetes.liveness"),
     ] {
         let report = load_text("later", &text).expect_err(key);

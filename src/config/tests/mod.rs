@@ -8,6 +8,7 @@ mod includes;
 mod listen;
 mod oidc;
 mod published;
+mod push;
 mod reader;
 
 use super::scratch::Folder;

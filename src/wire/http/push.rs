@@ -12,7 +12,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 
 use super::answer;
-use super::body::{Bodies, Unread};
+use super::body::{Bodies, Held, Unread};
 use super::token::{malformed, refuse_unread};
 use crate::credential::CompactJws;
 use crate::exchange::{Exchange, PushRequest, Transport};
@@ -35,17 +35,18 @@ pub(super) async fn push(
     let mut decision = exchange.open(Transport::Http, connection.peer.ip());
     decision.of_push(&source);
     let challenge = answer::authorization_scheme(&headers);
-    let request = match read(source, &headers, body, &bodies).await {
-        Ok(request) => request,
+    let (token, keys) = match read(&headers, body, &bodies).await {
+        Ok(read) => read,
         Err(unread) => return refuse_unread(&exchange, unread, &mut decision, challenge).await,
     };
+    let request = PushRequest { source, token, keys: keys.bytes() };
     match Box::pin(exchange.push(request, &mut decision)).await {
         Ok(()) => answer::no_content(),
         Err(refusal) => answer::refused(&refusal, decision.reference(), challenge),
     }
 }
 
-async fn read(source: SourceName, headers: &HeaderMap, body: Body, bodies: &Bodies) -> Result<PushRequest, Unread> {
+async fn read(headers: &HeaderMap, body: Body, bodies: &Bodies) -> Result<(CompactJws, Held), Unread> {
     let token = bearer(headers)?;
     let mut types = headers.get_all(CONTENT_TYPE).iter();
     let is_set = |only: &str| {
@@ -55,8 +56,7 @@ async fn read(source: SourceName, headers: &HeaderMap, body: Body, bodies: &Bodi
     if !matches!((types.next(), types.next()), (Some(only), None) if is_set(only.to_str().unwrap_or_default())) {
         return Err(malformed("The body is application/jwk-set+json.").into());
     }
-    let body = bodies.read(body).await?;
-    Ok(PushRequest { source, token, keys: body.bytes().to_vec() })
+    Ok((token, bodies.read(body).await?))
 }
 
 /// The one bearer token (RFC 6750 §2.1); the scheme's name has no case (TOK-26).

@@ -8,6 +8,7 @@ use super::{documents, object, service_configuration, taken, text};
 
 const SERVICE: &str = "kubernetes/service.yaml";
 const ACCOUNT: &str = "kubernetes/remote-cluster-discovery.yaml";
+const FEEDER: &str = "kubernetes/feeder.yaml";
 const ANONYMOUS: &str = "kubernetes/remote-cluster-discovery-anonymous.yaml";
 
 fn list(value: &Value) -> &[Value] {
@@ -136,8 +137,12 @@ fn every_path_of_the_configuration_is_mounted() {
 
 #[test]
 fn pods_fit_the_restricted_standard() {
-    let (deployment, pod) = (deployment(), object("kubernetes/client.yaml", "Pod"));
-    for (file, spec) in [(SERVICE, &deployment["spec"]["template"]["spec"]), ("kubernetes/client.yaml", &pod["spec"])] {
+    let (deployment, feeder, pod) =
+        (deployment(), object(FEEDER, "Deployment"), object("kubernetes/client.yaml", "Pod"));
+    let template = |deployment: &Value| deployment["spec"]["template"]["spec"].clone();
+    for (file, spec) in
+        [(SERVICE, template(&deployment)), (FEEDER, template(&feeder)), ("kubernetes/client.yaml", pod["spec"].clone())]
+    {
         let namespace = object(file, "Namespace");
         assert_eq!(namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"], "restricted");
         let security = &spec["securityContext"];
@@ -172,13 +177,55 @@ fn shown_source(name: &str) -> String {
 #[test]
 fn sources_of_remote_clusters_are_taken_beside_the_others() {
     let (text, before) = service_configuration();
-    for (name, has_token) in [(ACCOUNT, true), (ANONYMOUS, false)] {
+    for (name, has_token) in [(ACCOUNT, true), (ANONYMOUS, false), (FEEDER, false)] {
         let source = shown_source(name);
         let with = text.replacen("trust:\n", &format!("trust:\n{source}"), 1);
         let configuration = taken(&with);
         assert_eq!(configuration.sources.len(), before.sources.len() + 1);
         assert_eq!(source.contains("token:"), has_token, "{source}");
     }
+}
+
+#[test]
+fn the_feeder_is_the_one_that_may_push_and_only_calls_out() {
+    let source: Value = serde_saphyr::from_str(&shown_source(FEEDER)).unwrap();
+    let push = &source[0]["kubernetes"]["keys"]["push"];
+    assert!(text(FEEDER).contains(&format!(">{}", push["first"].as_str().unwrap())), "how the first keys are got");
+    let deployment = object(FEEDER, "Deployment");
+    let (pod, container) = (&deployment["spec"]["template"]["spec"], container(&deployment));
+    for kind in ["ServiceAccount", "Deployment", "NetworkPolicy"] {
+        assert_eq!(object(FEEDER, kind)["metadata"]["namespace"], push["by"]["namespace"], "{kind}");
+    }
+    let account = &push["by"]["service_account"];
+    assert_eq!((&pod["serviceAccountName"], &object(FEEDER, "ServiceAccount")["metadata"]["name"]), (account, account));
+    let subjects = json!([{ "kind": "ServiceAccount", "name": account, "namespace": push["by"]["namespace"] }]);
+    assert_eq!(object(FEEDER, "ClusterRoleBinding")["subjects"], subjects);
+    assert_eq!(
+        (&deployment["spec"]["replicas"], &deployment["spec"]["strategy"]["type"]),
+        (&json!(1), &json!("Recreate"))
+    );
+    // The audience is the address, and the token's file is the one that is read.
+    let argument = |name: &str| {
+        let found = list(&container["args"]).iter().find_map(|text| text.as_str().unwrap().strip_prefix(name));
+        found.unwrap_or_else(|| panic!("no {name}")).to_owned()
+    };
+    let (issuer, name) = (argument("--issuer="), argument("--source="));
+    assert_eq!(source[0]["name"], name);
+    assert_eq!(service_configuration().1.issuer.as_str(), issuer);
+    let token = &pod["volumes"][0]["projected"]["sources"][0]["serviceAccountToken"];
+    assert_eq!(token["audience"], format!("{issuer}/sources/{name}/keys"));
+    let mount = container["volumeMounts"][0]["mountPath"].as_str().unwrap();
+    assert_eq!(argument("--token="), format!("{mount}/{}", token["path"].as_str().unwrap()));
+    assert!(token["expirationSeconds"].as_u64().unwrap() >= 600, "Kubernetes takes no less");
+    let policy = &object(FEEDER, "NetworkPolicy")["spec"];
+    assert_eq!(policy["podSelector"]["matchLabels"], deployment["spec"]["selector"]["matchLabels"]);
+    assert_eq!((&policy["policyTypes"], policy.get("ingress")), (&json!(["Ingress", "Egress"]), None));
+    assert!(container.get("ports").is_none());
+    // The binary takes these arguments.
+    let mut arguments: Vec<_> = list(&container["args"]).iter().map(|text| text.as_str().unwrap()).collect();
+    arguments.push("--once");
+    let ended = super::countersign(Path::new("/"), &arguments);
+    assert_eq!(ended.status.code(), Some(4), "there is no token here: {}", String::from_utf8_lossy(&ended.stderr));
 }
 
 #[test]
