@@ -4,11 +4,12 @@
 //! the table says, at that cost; last good keys end at `max_stale`; and once the fault is gone the source heals by itself.
 
 mod beside;
+mod owner;
 mod sources;
 
 use futures_util::future::join_all;
 
-use self::Column::{ApiServer, Discovery, File, JwksUrl, WorkloadApi};
+use self::Column::{ApiServer, Discovery, File, JwksUrl, Push, WorkloadApi};
 use self::Fault::*;
 use self::sources::Subject;
 use super::*;
@@ -21,9 +22,10 @@ enum Column {
     JwksUrl,
     ApiServer,
     File,
+    Push,
 }
 
-const COLUMNS: [Column; 5] = [WorkloadApi, Discovery, JwksUrl, ApiServer, File];
+const COLUMNS: [Column; 6] = [WorkloadApi, Discovery, JwksUrl, ApiServer, File, Push];
 
 /// What is wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +58,8 @@ enum Cell {
     Without(u64, &'static str),
     /// The last good keys serve until `max_stale`, and the operator hears this.
     Kept(u64, &'static str),
+    /// The last good keys serve until `max_stale`. Nobody was heard, so there is nothing to tell but their age.
+    Unheard,
     /// What the source says now is what counts.
     Followed(u64),
     /// Everything by this source is refused.
@@ -64,7 +68,7 @@ enum Cell {
     Never(&'static str),
 }
 
-use self::Cell::{Followed, Kept, Never, Withdrawn, Without};
+use self::Cell::{Followed, Kept, Never, Unheard, Withdrawn, Without};
 
 const GONE: &str = "cannot be reached";
 const LATE: &str = "within 10 s";
@@ -72,25 +76,27 @@ const LONG: &str = "more than 1048576 bytes";
 const STAYS: &str = "redirects are not followed";
 const NO_SET: &str = "is no key set";
 const STRANGER: &str = "is not signed by an authority in";
+const NOT_ASKED: &str = "we ask nobody: whoever pushes comes to our door, with its own limits";
+const AT_THE_DOOR: &str = "refused before it comes this far: the tests of the door have it";
 const NO_ISSUER: &str = "a key set names no issuer; the token's is compared when it is verified";
 const NO_TLS: &str = "there is no TLS";
 
 #[rustfmt::skip]
 const TABLE: [(Fault, [Cell; COLUMNS.len()]); 13] = [
-    // fault          Workload API                  discovery                       JWKS URL                    API server                  file
-    (DownAtStart,    [Without(0, GONE),             Without(0, "GET https://"),     Without(0, "GET https://"), Without(0, "GET https://"), Without(0, "cannot be read")]),
-    (DownLater,      [Kept(0, "the agent "),        Kept(0, "GET https://"),        Kept(0, "GET https://"),    Kept(0, "GET https://"),    Kept(0, "cannot be read")]),
-    (Slow,           [Followed(1),                  Followed(2),                    Followed(1),                Followed(1),                Never("a slow mount is one that hangs: a thread waits, and no request")]),
-    (Hangs,          [Kept(0, LATE),                Kept(1, LATE),                  Kept(1, LATE),              Kept(1, LATE),              Kept(0, "is no file")]),
-    (TenMegabytes,   [Kept(0, "message length"),    Kept(1, LONG),                  Kept(1, LONG),              Kept(1, LONG),              Kept(0, LONG)]),
-    (Garbage,        [Kept(0, "was dropped"),       Kept(1, "discovery document"),  Kept(1, NO_SET),            Kept(1, NO_SET),            Kept(0, NO_SET)]),
-    (Redirect,       [Never("gRPC has none"),       Kept(1, STAYS),                 Kept(1, STAYS),             Kept(1, STAYS),             Never("a link is how a ConfigMap is swapped: the path stays the operator's")]),
-    (WrongIssuer,    [Withdrawn(1),                 Kept(1, "is of issuer"),        Never(NO_ISSUER),           Never(NO_ISSUER),           Never(NO_ISSUER)]),
-    (OtherAuthority, [Never(NO_TLS),                Kept(0, STRANGER),              Kept(0, STRANGER),          Kept(0, STRANGER),          Never(NO_TLS)]),
-    (OneBadKey,      [Followed(0),                  Followed(2),                    Followed(1),                Followed(1),                Followed(0)]),
-    (Empty,          [Withdrawn(0),                 Withdrawn(2),                   Withdrawn(1),               Withdrawn(1),               Withdrawn(0)]),
-    (Rotated,        [Followed(0),                  Followed(2),                    Followed(1),                Followed(1),                Followed(0)]),
-    (RolledBack,     [Followed(0),                  Followed(2),                    Followed(1),                Followed(1),                Followed(0)]),
+    // fault          Workload API                  discovery                       JWKS URL                    API server                  file                        push
+    (DownAtStart,    [Without(0, GONE),             Without(0, "GET https://"),     Without(0, "GET https://"), Without(0, "GET https://"), Without(0, "cannot be read"), Without(0, "cannot be read")]),
+    (DownLater,      [Kept(0, "the agent "),        Kept(0, "GET https://"),        Kept(0, "GET https://"),    Kept(0, "GET https://"),    Kept(0, "cannot be read"), Unheard]),
+    (Slow,           [Followed(1),                  Followed(2),                    Followed(1),                Followed(1),                Never("a slow mount is one that hangs: a thread waits, and no request"), Never(NOT_ASKED)]),
+    (Hangs,          [Kept(0, LATE),                Kept(1, LATE),                  Kept(1, LATE),              Kept(1, LATE),              Kept(0, "is no file"), Never(NOT_ASKED)]),
+    (TenMegabytes,   [Kept(0, "message length"),    Kept(1, LONG),                  Kept(1, LONG),              Kept(1, LONG),              Kept(0, LONG), Never(AT_THE_DOOR)]),
+    (Garbage,        [Kept(0, "was dropped"),       Kept(1, "discovery document"),  Kept(1, NO_SET),            Kept(1, NO_SET),            Kept(0, NO_SET), Never(AT_THE_DOOR)]),
+    (Redirect,       [Never("gRPC has none"),       Kept(1, STAYS),                 Kept(1, STAYS),             Kept(1, STAYS),             Never("a link is how a ConfigMap is swapped: the path stays the operator's"), Never(NOT_ASKED)]),
+    (WrongIssuer,    [Withdrawn(1),                 Kept(1, "is of issuer"),        Never(NO_ISSUER),           Never(NO_ISSUER),           Never(NO_ISSUER), Never(AT_THE_DOOR)]),
+    (OtherAuthority, [Never(NO_TLS),                Kept(0, STRANGER),              Kept(0, STRANGER),          Kept(0, STRANGER),          Never(NO_TLS), Never(NOT_ASKED)]),
+    (OneBadKey,      [Followed(0),                  Followed(2),                    Followed(1),                Followed(1),                Followed(0), Followed(0)]),
+    (Empty,          [Withdrawn(0),                 Withdrawn(2),                   Withdrawn(1),               Withdrawn(1),               Withdrawn(0), Never("a set holds the key that verified its push, so none is empty")]),
+    (Rotated,        [Followed(0),                  Followed(2),                    Followed(1),                Followed(1),                Followed(0), Followed(0)]),
+    (RolledBack,     [Followed(0),                  Followed(2),                    Followed(1),                Followed(1),                Followed(0), Unheard]),
 ];
 
 #[tokio::test(flavor = "multi_thread")]
@@ -135,6 +141,11 @@ async fn play(fault: Fault, column: Column, cell: Cell) {
             assert_eq!(key_ids(&subject.source, end), None, "{about}: closed after max_stale");
             count
         }
+        Unheard => {
+            assert_eq!((subject.held(), subject.is_well()), (Some(known), true), "{about}");
+            assert_eq!(key_ids(&subject.source, began.plus(Lifetime::from_hours(25))), None, "{about}: closed");
+            0
+        }
         Followed(count) => {
             let truth = subject.published();
             until(&format!("{about}: followed"), || subject.held().as_ref() == Some(&truth) && subject.is_well()).await;
@@ -153,8 +164,6 @@ async fn play(fault: Fault, column: Column, cell: Cell) {
         assert_eq!(subject.status().skipped, skipped + 1, "{about}: the odd key is counted");
     }
     subject.mend(fault).await;
-    let truth = subject.published();
-    let healed = || subject.is_well() && subject.held().as_ref() == Some(&truth);
-    subject.stand.through_attempts("it", &format!("{about}: healed"), healed).await;
+    subject.healed(&about).await;
     assert_eq!(subject.visits(), 0, "{about}: nobody else was asked");
 }

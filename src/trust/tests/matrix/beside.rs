@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::io::copy_bidirectional;
-use tokio::net::{TcpListener, UnixListener, UnixStream};
+use tokio::net::{TcpListener, TcpSocket, UnixListener, UnixStream};
 use tokio::sync::watch;
 
 /// Somebody who is never to be asked.
@@ -28,6 +28,17 @@ impl Nobody {
         });
         Self { address, visits }
     }
+}
+
+/// Keeps the port of somebody who is down from being given to another: bound, and nobody listens.
+pub(super) fn hold_port(address: SocketAddr) -> Option<TcpSocket> {
+    let held = |reuse: bool| {
+        let socket = TcpSocket::new_v4().ok()?;
+        socket.set_reuseaddr(reuse).ok()?;
+        socket.bind(address).ok().map(|()| socket)
+    };
+    // Where a connection has just ended, the port can be had by reuse alone.
+    held(false).or_else(|| held(true))
 }
 
 /// What a line between us and an agent does.

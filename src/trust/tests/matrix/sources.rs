@@ -2,28 +2,34 @@
 
 use std::sync::atomic::Ordering;
 
+use tokio::net::TcpSocket;
+
 use super::super::*;
-use super::beside::{Flow, Line, Nobody};
+use super::beside::{Flow, Line, Nobody, hold_port};
+use super::owner::Owner;
 use super::{Column, Fault};
+use crate::jose::{KeyPurpose, KeySet};
+use crate::trust::{NotTaken, Push, ServiceAccount};
 use crate::world::cluster::{ClusterSettings, DISCOVERY_PATH, JWKS_PATH, PretendCluster};
-use crate::world::keys::{NamedKey, odd_key};
+use crate::world::keys::NamedKey;
 use crate::world::spiffe_agent::{PretendTrustDomain, Rpc, WorkloadApi};
 use crate::world::{Behaviour, Surroundings};
 
 const PROD: &str = "prod.example";
 const DELAY: Lifetime = Lifetime::from_seconds(5);
 
-/// Whose keys they are.
-enum Owner {
-    Domain(PretendTrustDomain),
-    Cluster(PretendCluster),
-}
-
 /// How the keys come.
 enum Way {
-    Agent { api: WorkloadApi, line: Line },
-    Https { path: &'static str },
+    Agent {
+        api: WorkloadApi,
+        line: Line,
+    },
+    Https {
+        path: &'static str,
+    },
     File(PathBuf),
+    /// The file of first keys.
+    Push(PathBuf),
 }
 
 /// The source `it` of one cell.
@@ -37,6 +43,8 @@ pub(super) struct Subject {
     old: NamedKey,
     /// Calls of an agent that was replaced.
     earlier_calls: u64,
+    /// The port of a cluster that is down.
+    held_port: Option<TcpSocket>,
 }
 
 impl Subject {
@@ -46,29 +54,30 @@ impl Subject {
         let surroundings = Surroundings::with_clock(Arc::new(stand.clock.clone()));
         let nobody = Nobody::listen().await;
         let down = fault == Fault::DownAtStart;
+        let mut held_port = None;
         let (owner, way, keys) = match column {
             Column::WorkloadApi | Column::File => {
                 let trust_domain = PretendTrustDomain::new(PROD, &surroundings).unwrap();
                 let (way, keys) = of_domain(&stand, column, &trust_domain, down).await;
                 (Owner::Domain(trust_domain), way, domain("it", PROD, keys))
             }
-            Column::Discovery | Column::JwksUrl | Column::ApiServer => {
+            Column::Discovery | Column::JwksUrl | Column::ApiServer | Column::Push => {
                 let mut settings = ClusterSettings::new("it", ISSUER);
                 settings.algorithm = Algorithm::ES256;
                 let pretend = PretendCluster::start(settings, &surroundings, &stand.stop).await.unwrap();
-                let (path, keys) = of_cluster(&stand, column, &pretend);
+                let (way, keys) = of_cluster(&stand, column, &pretend, down);
                 if down {
-                    pretend.stop().await;
+                    held_port = stop(&pretend).await;
                 }
-                (Owner::Cluster(pretend), Way::Https { path }, cluster("it", keys))
+                (Owner::Cluster(pretend), way, cluster("it", keys))
             }
         };
         let view = stand.trust.apply(&[keys]);
         stand.trust.first_attempts().await;
         let old = owner.active_key();
-        let subject = Self { source: source(&view, "it"), stand, owner, way, nobody, old, earlier_calls: 0 };
+        let subject = Self { source: source(&view, "it"), stand, owner, way, nobody, old, earlier_calls: 0, held_port };
         if fault == Fault::RolledBack {
-            subject.rotate();
+            subject.rotate().await;
             subject.one_attempt(fault).await;
             until("the rotation is followed", || subject.held() == Some(subject.published())).await;
         }
@@ -115,11 +124,20 @@ impl Subject {
             Fault::DownAtStart => {}
             Fault::OneBadKey => {
                 self.owner.publish_odd_key();
-                self.rotate();
+                self.rotate().await;
             }
             Fault::Empty => self.owner.publish_empty(true),
-            Fault::Rotated => self.rotate(),
-            Fault::RolledBack => self.owner.roll_back(&self.old),
+            Fault::Rotated => self.rotate().await,
+            Fault::RolledBack => {
+                self.owner.roll_back(&self.old);
+                if let Way::Push(_) = self.way {
+                    assert_eq!(
+                        self.push(&self.old, &[]).await,
+                        Err(NotTaken::KeyGone),
+                        "a withdrawn key pushes nothing"
+                    );
+                }
+            }
             _ => self.spoil_way(fault).await,
         }
         if self.is_content(fault) {
@@ -141,7 +159,7 @@ impl Subject {
         };
         match (&mut self.way, &self.owner) {
             (Way::Https { path }, Owner::Cluster(cluster)) => match fault {
-                Fault::DownLater => cluster.stop().await,
+                Fault::DownLater => self.held_port = stop(cluster).await,
                 Fault::OtherAuthority => {
                     let other = crate::world::x509::CertificateAuthority::for_servers("other").unwrap();
                     drop(self.stand.write("ca.crt", other.pem()));
@@ -172,6 +190,8 @@ impl Subject {
                 Fault::Garbage => std::fs::write(path, "<html>").unwrap(),
                 other => panic!("a file cannot be spoiled by {other:?}"),
             },
+            // Whoever pushes comes no more.
+            (Way::Push(_), _) => assert_eq!(fault, Fault::DownLater),
             _ => panic!("no such source"),
         }
     }
@@ -197,7 +217,7 @@ impl Subject {
                 until("lost", || self.status().next_attempt.is_some()).await;
                 self.stand.to_next_attempt("it").await;
             }
-            (Way::Agent { .. }, _) => {}
+            (Way::Agent { .. } | Way::Push(_), _) => {}
             (Way::Https { .. }, Fault::Slow) => {
                 let before = self.requests();
                 self.stand.to_next_attempt("it").await;
@@ -217,9 +237,14 @@ impl Subject {
     /// Takes the fault away.
     pub(super) async fn mend(&mut self, fault: Fault) {
         self.owner.mend();
+        if let (Way::Push(_), Fault::RolledBack) = (&self.way, fault) {
+            // First keys that were taken once are not taken again: the cluster moves on.
+            self.owner.rotate();
+        }
         match (&mut self.way, &self.owner) {
             (Way::Https { .. }, Owner::Cluster(cluster)) => {
                 cluster.behave_well();
+                self.held_port = None;
                 cluster.start_again().await.unwrap();
                 drop(self.stand.write("ca.crt", cluster.ca_pem()));
             }
@@ -233,14 +258,48 @@ impl Subject {
                 api.start_again().await.unwrap();
             }
             (Way::File(path), _) => drop(std::fs::remove_file(path)),
+            (Way::Push(first), Owner::Cluster(cluster)) => drop(std::fs::write(first, cluster.jwks().to_string())),
             _ => {}
         }
         self.write();
     }
 
-    fn rotate(&self) {
+    /// Waits until the source is well and holds what is published, from attempt to attempt.
+    pub(super) async fn healed(&self, about: &str) {
+        let truth = self.published();
+        let healed = || self.is_well() && self.held().as_ref() == Some(&truth);
+        if let Way::Push(_) = self.way {
+            let looked_at = || {
+                self.stand.clock.advance(Lifetime::from_seconds(5));
+                healed()
+            };
+            return until(&format!("{about}: healed"), looked_at).await;
+        }
+        self.stand.through_attempts("it", &format!("{about}: healed"), healed).await;
+    }
+
+    async fn rotate(&self) {
+        let old = self.owner.active_key();
         self.owner.rotate();
         self.write();
+        if let Way::Push(_) = self.way {
+            // The new key comes by the old one's word, and takes the old one away by its own.
+            self.push(&old, &[&old]).await.unwrap();
+            self.push(&self.owner.active_key(), &[]).await.unwrap();
+        }
+    }
+
+    /// Pushes what is published and these keys, with a token by `key`.
+    async fn push(&self, key: &NamedKey, also: &[&NamedKey]) -> Result<(), NotTaken> {
+        let Owner::Cluster(cluster) = &self.owner else { panic!("clusters alone push") };
+        let mut document = cluster.jwks();
+        let keys = document.get_mut("keys").and_then(Value::as_array_mut).unwrap();
+        keys.extend(also.iter().map(|key| Value::Object(key.public_jwk())));
+        let set = KeySet::parse(document.to_string().as_bytes(), KeyPurpose::JwkSet).unwrap();
+        let verified_by = set.keys().iter().find(|one| one.key_id().is_some_and(|id| id.as_str() == key.kid()));
+        let verified_by = verified_by.unwrap().thumbprint().clone();
+        let push = Push::new(set, verified_by, self.stand.now(), "spiffe://id.example/feeder".to_owned()).unwrap();
+        self.source.take(push).await
     }
 
     fn is_content(&self, fault: Fault) -> bool {
@@ -272,83 +331,29 @@ async fn of_domain(stand: &Stand, column: Column, of: &PretendTrustDomain, down:
 }
 
 /// Of discovery it is the document that is spoiled: its keys are those of a URL.
-fn of_cluster(stand: &Stand, column: Column, of: &PretendCluster) -> (&'static str, IssuerKeys) {
+fn of_cluster(stand: &Stand, column: Column, of: &PretendCluster, down: bool) -> (Way, IssuerKeys) {
+    if column == Column::Push {
+        let first = stand.path("first.json");
+        if !down {
+            std::fs::write(&first, of.jwks().to_string()).unwrap();
+        }
+        let by = ServiceAccount { namespace: "countersign".to_owned(), name: "feeder".to_owned() };
+        return (Way::Push(first.clone()), IssuerKeys::Push { first, by });
+    }
     let ca = Some(stand.write("ca.crt", of.ca_pem()));
-    match column {
+    let (path, keys) = match column {
         Column::Discovery => (DISCOVERY_PATH, IssuerKeys::Discovery(endpoint(of.url(), ca))),
         Column::JwksUrl => (JWKS_PATH, IssuerKeys::Url(endpoint(&format!("{}{JWKS_PATH}", of.url()), ca))),
         _ => (JWKS_PATH, IssuerKeys::ApiServer(endpoint(of.url(), ca))),
-    }
+    };
+    (Way::Https { path }, keys)
+}
+
+async fn stop(cluster: &PretendCluster) -> Option<TcpSocket> {
+    cluster.stop().await;
+    hold_port(cluster.url().trim_start_matches("https://").parse().unwrap())
 }
 
 fn ten_megabytes() -> Vec<u8> {
     format!(r#"{{"keys":[],"filler":"{}"}}"#, "x".repeat(10 * 1024 * 1024)).into_bytes()
-}
-
-impl Owner {
-    fn active_key(&self) -> NamedKey {
-        match self {
-            Self::Domain(owner) => owner.active_key(),
-            Self::Cluster(owner) => owner.active_key(),
-        }
-    }
-
-    /// The ids of the keys that are published and usable.
-    fn published(&self) -> BTreeSet<String> {
-        let document = match self {
-            Self::Domain(owner) => owner.spiffe_bundle(),
-            Self::Cluster(owner) => owner.jwks(),
-        };
-        let keys = document.get("keys").and_then(Value::as_array).unwrap();
-        let says = |key: &Value, member: &str, text: &str| key.get(member).is_some_and(|value| value == text);
-        let usable = keys.iter().filter(|key| !says(key, "kty", "AKP") && !says(key, "use", "x509-svid"));
-        usable.map(|key| key.get("kid").and_then(Value::as_str).unwrap().to_owned()).collect()
-    }
-
-    fn rotate(&self) {
-        let old = self.active_key();
-        match self {
-            Self::Domain(owner) => owner.rotate(Algorithm::ES256).and_then(|_new| owner.withdraw(old.kid())).unwrap(),
-            Self::Cluster(owner) => owner.rotate(Algorithm::ES256).and_then(|_new| owner.withdraw(old.kid())).unwrap(),
-        }
-    }
-
-    fn roll_back(&self, old: &NamedKey) {
-        let new = self.active_key();
-        match self {
-            Self::Domain(owner) => {
-                owner.adopt(old.clone());
-                owner.withdraw(new.kid()).unwrap();
-            }
-            Self::Cluster(owner) => {
-                owner.adopt(old.clone());
-                owner.withdraw(new.kid()).unwrap();
-            }
-        }
-    }
-
-    fn publish_odd_key(&self) {
-        match self {
-            Self::Domain(owner) => owner.publish_extra(odd_key()),
-            Self::Cluster(owner) => owner.publish_extra(odd_key()),
-        }
-    }
-
-    fn publish_empty(&self, empty: bool) {
-        match self {
-            Self::Domain(owner) => owner.publish_empty(empty),
-            Self::Cluster(owner) => owner.publish_empty(empty),
-        }
-    }
-
-    fn mend(&self) {
-        self.publish_empty(false);
-        match self {
-            Self::Domain(owner) => {
-                owner.withdraw_extra();
-                owner.publish_raw(None);
-            }
-            Self::Cluster(owner) => owner.withdraw_extra(),
-        }
-    }
 }
