@@ -8,7 +8,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::record::{
-    AskedRecord, CredentialRecord, KeyRecord, Record, RevocationRecord, ShownRecord, SubjectRecord, TokenRecord,
+    AskedRecord, CredentialRecord, ExtensionRecord, KeyRecord, Record, RevocationRecord, ShownRecord, SubjectRecord,
+    TokenRecord,
 };
 use super::{ErrorRef, GenerationId, NotRecorded, Recorder};
 use crate::clock::{Clock, Timestamp};
@@ -236,6 +237,13 @@ impl Decision {
         self.outcome = Outcome::Allow;
         self.record.revocation = revocation;
         note.clone_into(&mut self.record.note);
+    }
+
+    /// An operator lets the keys of a source serve longer, or no longer.
+    pub(super) fn extended(&mut self, extension: ExtensionRecord) {
+        self.outcome = Outcome::Allow;
+        self.record.grant_type = Some("extension".into());
+        self.record.extension = Some(extension);
     }
 
     pub(super) fn refused(&mut self, refusal: &Refusal) {

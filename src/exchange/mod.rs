@@ -7,6 +7,7 @@ mod binding;
 mod claims;
 mod decision;
 mod explain;
+mod extension;
 mod gcra;
 mod generation;
 mod introspect;
@@ -31,7 +32,8 @@ pub use generation::{Generation, GenerationId};
 pub use introspect::{IntrospectRequest, Introspected};
 pub use operators::{NotChanged, RevocationChange, RevocationReport};
 pub use record::{
-    AskedRecord, CredentialRecord, KeyRecord, Record, RevocationRecord, ShownRecord, SubjectRecord, TokenRecord,
+    AskedRecord, CredentialRecord, ExtensionRecord, KeyRecord, Record, RevocationRecord, ShownRecord, SubjectRecord,
+    TokenRecord,
 };
 pub use recorder::{NotRecorded, RecordOutputs, Recorder};
 pub use reference::{ErrorRef, References};

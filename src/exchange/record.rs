@@ -84,6 +84,9 @@ pub struct Record {
     /// What was revoked or lifted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub revocation: Option<RevocationRecord>,
+    /// How long an operator lets the keys of a source serve.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub extension: Option<ExtensionRecord>,
     /// What the caller was told.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub said: String,
@@ -224,6 +227,24 @@ pub struct RevocationRecord {
     /// When it ends or ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ends: Option<String>,
+    /// Who asked for it.
+    pub by: String,
+    /// Why, as an operator said.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+}
+
+/// An operator's order about the keys of a source that is away.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ExtensionRecord {
+    /// `extend` or `end`.
+    pub action: Word,
+    /// The source.
+    pub source: String,
+    /// Until when its last keys may serve.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
     /// Who asked for it.
     pub by: String,
     /// Why, as an operator said.
