@@ -8,6 +8,7 @@ use prometheus_client::registry::Registry;
 
 use super::SourceNumbers;
 use super::metrics::SourceLabel;
+use crate::clock::Lifetime;
 
 /// Gauges by source, set at each scrape.
 pub(super) struct OutageNumbers {
@@ -26,7 +27,7 @@ impl OutageNumbers {
         );
         registry.register(
             "key_extension_seconds",
-            "Time until an operator's order ends that the keys of a source serve longer; absent without one",
+            "Time until an operator's order ends that the keys of a source serve longer; 0 without one",
             numbers.extension.clone(),
         );
         registry.register(
@@ -45,9 +46,7 @@ impl OutageNumbers {
         for numbers in sources {
             let label = SourceLabel { source: numbers.source.clone() };
             self.budget.get_or_create(&label).set(numbers.budget.seconds());
-            if let Some(left) = numbers.extended {
-                self.extension.get_or_create(&label).set(left.seconds());
-            }
+            self.extension.get_or_create(&label).set(numbers.extended.map_or(0, Lifetime::seconds));
             if let Some(skew) = numbers.skew {
                 self.skew.get_or_create(&label).set(skew);
             }

@@ -43,8 +43,9 @@ impl Trust {
         let extension = ordered(source, order, now)?.map(Arc::new);
         let (shared, keys, kept) = (Arc::clone(&self.shared), Arc::clone(&source.keys), extension.clone());
         let write = move || extension::write(&shared.directory, &keys.name, &keys.digest, kept.as_deref());
-        let written =
-            tokio::task::spawn_blocking(write).await.map_err(|_| NotExtended::Unkept("interrupted".to_owned()))?;
+        let written = tokio::task::spawn_blocking(write)
+            .await
+            .map_err(|_interrupted| NotExtended::Unkept("interrupted".to_owned()))?;
         written.map_err(|error| NotExtended::Unkept(error.to_string()))?;
         source.keys.extension.store(extension.clone());
         Ok(extension.as_deref().cloned())

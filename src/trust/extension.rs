@@ -199,7 +199,7 @@ mod tests {
         let order = until(NOON.plus(DAY));
         assert_eq!(read(&directory, &eu1, "a", NOON), Ok(None));
         write(&directory, &eu1, "a", Some(&order)).unwrap();
-        assert_eq!(read(&directory, &eu1, "a", NOON), Ok(Some(order.clone())));
+        assert_eq!(read(&directory, &eu1, "a", NOON), Ok(Some(order)));
         assert!(read(&directory, &eu1, "b", NOON).is_err(), "re-pointed since");
         assert!(read(&directory, &eu1, "a", NOON.minus(DAY)).is_err(), "from the future");
         fs::copy(path_of(&directory, &eu1), path_of(&directory, &eu2)).unwrap();
