@@ -1,4 +1,4 @@
-//! `countersign keys`: the life of our own keys, and changes of plan.
+//! `countersign keys`: the life of our own keys, changes of plan, and more time for the keys of a source that is away.
 
 use std::path::PathBuf;
 
@@ -6,13 +6,14 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use super::operator::{self, Operator};
 use super::output::{aside, line};
+use super::status::described;
 use super::{Exit, Format};
 use crate::clock::{Clock, Lifetime, SystemClock};
 use crate::issue::NewKey;
 use crate::jose::Algorithm;
-use crate::wire::operator::{KeyChange, KeysReport};
+use crate::wire::operator::{ExtensionAnswer, ExtensionAsk, KeyChange, KeysReport};
 
-/// Show and plan the life of the signing keys.
+/// Show and plan the life of the signing keys; give a source that is away more time.
 ///
 /// A key is published before it signs, signs, retires, and stays published until its last token has ended. All but `new --file`
 /// ask the running service, which changes the dates in the key files under their lock.
@@ -49,6 +50,21 @@ enum Action {
     },
     /// Let the key before the present one sign again
     Rollback(Which),
+    /// Let the last keys of a source that is away serve longer than max_stale, by at most 24h at once and 7d in all
+    ///
+    /// Counted from now, or from the end of max_stale if that is later. Kept over a restart and recorded. It brings back nothing
+    /// that was withdrawn, and ends early with 0s.
+    Extend {
+        /// The source
+        source: String,
+        /// How much longer, such as 4h; 0s ends an extension
+        time: String,
+        /// Why, for whoever finds it later
+        #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+        reason: String,
+        #[command(flatten)]
+        ask: Ask,
+    },
     /// Take a key out of the published set at once: its tokens stop verifying wherever keys are fetched anew
     Revoke {
         /// The key id, or its first six letters or more
@@ -110,6 +126,7 @@ impl Keys {
                 (which.ask, Some(KeyChange::Hold { algorithm: which.algorithm.name(), lasting }))
             }
             Action::Rollback(which) => (which.ask, Some(KeyChange::Rollback { algorithm: which.algorithm.name() })),
+            Action::Extend { source, time, reason, ask } => return extend(&ask, source, time, reason),
             Action::Revoke { key_id, ask } => (ask, Some(KeyChange::Revoke { key_id })),
         };
         let question = async {
@@ -126,6 +143,26 @@ impl Keys {
             Exit::Ok
         })
     }
+}
+
+fn extend(ask: &Ask, source: String, lasting: String, reason: String) -> Exit {
+    let order = ExtensionAsk { source, lasting, reason };
+    operator::tell("keys extend", ask.operator.post::<ExtensionAnswer>("/extensions", &order), |answer| {
+        match (ask.output, &answer.extension) {
+            (Format::Json, _) => line(serde_json::to_string(&answer).unwrap_or_default()),
+            (Format::Text, Some(order)) => {
+                line(format!(
+                    "the last keys of {} may serve until {} (by {})",
+                    answer.source.name, order.until, order.by
+                ));
+            }
+            (Format::Text, None) => line(format!("nothing is extended for {} any more", answer.source.name)),
+        }
+        if let Format::Text = ask.output {
+            line(format!("  {}", described(&answer.source)));
+        }
+        Exit::Ok
+    })
 }
 
 fn write(algorithm: Signing, file: &std::path::Path, activate_in: &str) -> Exit {

@@ -1,13 +1,16 @@
-//! `countersign status`: problems first, then each source and our own keys.
+//! `countersign status`: problems first, how long is left, then each source and our own keys.
+
+mod problems;
 
 use clap::Args;
 
+use self::problems::{left, notes, problems};
 use super::operator::{self, Operator};
 use super::output::line;
 use super::{Exit, Format};
 use crate::wire::operator::{RevocationCounts, SourceReport, Status as Report};
 
-/// Show what is wrong with a running service, then each source and our own keys.
+/// Show what is wrong with a running service, how long is left, then each source and our own keys.
 ///
 /// Exit code 1 when there is a problem.
 #[derive(Debug, Args)]
@@ -32,39 +35,6 @@ impl Status {
     }
 }
 
-fn problems(report: &Report) -> Vec<String> {
-    let mut problems = Vec::new();
-    if !report.ready {
-        problems.push(format!("not ready: waits for {}", report.waiting_for.join(", ")));
-    }
-    for source in &report.sources {
-        if let Some(error) = &source.last_error {
-            let left = match source.usable_seconds {
-                Some(left) if left > 0 => format!("its last keys serve {} more", span(left)),
-                _ => "nothing by it can be verified".to_owned(),
-            };
-            problems.push(format!("{}: {error}; {left}", source.name));
-        } else if source.keys == 0 {
-            problems.push(format!("{}: it has no usable key: everything by it is refused", source.name));
-        }
-        if !source.copies_of.is_empty() {
-            problems.push(format!(
-                "{}: it shows keys of {}; those copies are not used",
-                source.name,
-                source.copies_of.join(", ")
-            ));
-        }
-    }
-    if !report.signing.iter().any(|key| key.signs) {
-        problems.push("no signing key is active: no token can be issued".to_owned());
-    }
-    if !report.store_works {
-        problems
-            .push("the store fails: nothing can be revoked, and credentials that are used once are refused".to_owned());
-    }
-    problems
-}
-
 fn tell(report: &Report, problems: &[String]) {
     for problem in problems {
         line(format!("✗ {problem}"));
@@ -72,6 +42,10 @@ fn tell(report: &Report, problems: &[String]) {
     if problems.is_empty() {
         line("✓ all is well");
     }
+    for note in notes(report) {
+        line(format!("! {note}"));
+    }
+    left(&report.sources).iter().for_each(line);
     line(format!("\n{}  version {}  configuration {}", report.issuer, report.version, report.generation));
     line("\nsources");
     for source in &report.sources {
@@ -86,7 +60,8 @@ fn tell(report: &Report, problems: &[String]) {
     line(format!("\nrevocations\n  identities {identity}, sources {source}, keys {key}, tokens {token}"));
 }
 
-fn described(source: &SourceReport) -> String {
+/// One line: keys, how fresh, what comes next, how long is left.
+pub(super) fn described(source: &SourceReport) -> String {
     let mut text = format!("{:<16} {:<10} {} key(s)", source.name, source.kind, source.keys);
     if source.skipped > 0 {
         text.push_str(&format!(", {} passed over", source.skipped));
@@ -106,17 +81,26 @@ fn described(source: &SourceReport) -> String {
         let (age, keys) = (span(push.age_seconds), push.key_ids.join(", "));
         text.push_str(&format!(", pushed {age} ago by {} ({keys})", push.by));
     }
-    if let Some(left) = source.usable_seconds {
-        text.push_str(&format!(", usable for {}", span(left)));
+    if let (Some(1..), Some(until)) = (source.usable_seconds, &source.usable_until) {
+        text.push_str(&format!(", usable until {until}"));
+    }
+    text.push_str(&match source.budget_seconds {
+        ..=0 => ", refused now".to_owned(),
+        left => format!(", {} left without it", span(left)),
+    });
+    if let Some(skew) = source.skew_seconds {
+        text.push_str(&format!(", clock {skew:+} s"));
     }
     text
 }
 
 /// Seconds as people say them.
-fn span(seconds: i64) -> String {
+pub(super) fn span(seconds: i64) -> String {
     match seconds {
-        0..=119 => format!("{seconds} s"),
+        ..=119 => format!("{seconds} s"),
         120..=7199 => format!("{} min", seconds / 60),
-        _ => format!("{} h", seconds / 3600),
+        7200..=172_799 if seconds % 3600 >= 60 => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
+        7200..=172_799 => format!("{} h", seconds / 3600),
+        _ => format!("{} d {} h", seconds / 86_400, seconds % 86_400 / 3600),
     }
 }

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::record::{
-    AskedRecord, CredentialRecord, KeyRecord, PushRecord, Record, RevocationRecord, ShownRecord, SubjectRecord,
+    AskedRecord, CredentialRecord, ExtensionRecord, KeyRecord, PushRecord, Record, RevocationRecord, ShownRecord, SubjectRecord,
     TokenRecord,
 };
 use super::{ErrorRef, GenerationId, NotRecorded, Recorder};
@@ -249,6 +249,13 @@ impl Decision {
     pub(super) fn pushed(&mut self, push: PushRecord) {
         self.outcome = Outcome::Allow;
         self.record.push = Some(push);
+    }
+
+    /// An operator lets the keys of a source serve longer, or no longer.
+    pub(super) fn extended(&mut self, extension: ExtensionRecord) {
+        self.outcome = Outcome::Allow;
+        self.record.grant_type = Some("extension".into());
+        self.record.extension = Some(extension);
     }
 
     pub(super) fn refused(&mut self, refusal: &Refusal) {

@@ -7,6 +7,7 @@ mod binding;
 mod claims;
 mod decision;
 mod explain;
+mod extension;
 mod gcra;
 mod generation;
 mod introspect;
@@ -33,7 +34,7 @@ pub use introspect::{IntrospectRequest, Introspected};
 pub use operators::{NotChanged, RevocationChange, RevocationReport};
 pub use push::PushRequest;
 pub use record::{
-    AskedRecord, CredentialRecord, KeyRecord, PushRecord, Record, RevocationRecord, ShownRecord, SubjectRecord,
+    AskedRecord, CredentialRecord, ExtensionRecord, KeyRecord, PushRecord, Record, RevocationRecord, ShownRecord, SubjectRecord,
     TokenRecord,
 };
 pub use recorder::{NotRecorded, RecordOutputs, Recorder};

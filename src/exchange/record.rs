@@ -90,6 +90,9 @@ pub struct Record {
     /// Keys that were pushed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub push: Option<PushRecord>,
+    /// How long an operator lets the keys of a source serve.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub extension: Option<ExtensionRecord>,
     /// What the caller was told.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub said: String,
@@ -252,6 +255,24 @@ impl PushRecord {
     pub(super) fn of(source: &SourceName, set: &KeySet) -> Self {
         Self { source: source.to_string(), keys: set.keys().iter().map(|key| key.thumbprint().to_string()).collect() }
     }
+}
+
+/// An operator's order about the keys of a source that is away.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ExtensionRecord {
+    /// `extend` or `end`.
+    pub action: Word,
+    /// The source.
+    pub source: String,
+    /// Until when its last keys may serve.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
+    /// Who asked for it.
+    pub by: String,
+    /// Why, as an operator said.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub reason: String,
 }
 
 impl Record {

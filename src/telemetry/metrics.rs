@@ -15,6 +15,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 use super::StoreNumbers;
+use super::outage_numbers::OutageNumbers;
 use crate::clock::{Lifetime, Timestamp};
 
 /// What a decision is counted under.
@@ -45,8 +46,8 @@ struct SignalLabel {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct SourceLabel {
-    source: String,
+pub(super) struct SourceLabel {
+    pub(super) source: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -98,6 +99,12 @@ pub struct SourceNumbers {
     pub age: Option<Lifetime>,
     /// Time until they may no longer be used; `None` if there are none.
     pub left: Option<Lifetime>,
+    /// Time until the first caller is refused, if the source stays away from now on.
+    pub budget: Lifetime,
+    /// Time until an operator's extension ends; `None` without one.
+    pub extended: Option<Lifetime>,
+    /// How many seconds its clock is ahead of ours, if that was measured.
+    pub skew: Option<i64>,
     /// Attempts that ended well.
     pub refreshed: u64,
     /// Attempts that failed.
@@ -129,6 +136,7 @@ struct Inner {
     keys_skipped: Family<SourceLabel, Gauge>,
     key_age: Family<SourceLabel, Gauge>,
     key_deadline: Family<SourceLabel, Gauge>,
+    outage: OutageNumbers,
     key_last_verified: Family<SourceLabel, Gauge>,
     refreshes: Family<RefreshLabels, Counter>,
     signing_keys: Family<SigningLabels, Gauge>,
@@ -181,6 +189,7 @@ impl Metrics {
             "Time until the keys of a source may no longer be used",
             key_deadline.clone(),
         );
+        let outage = OutageNumbers::register(&mut registry);
         let key_last_verified = Family::default();
         registry.register(
             "key_last_verified_seconds",
@@ -204,6 +213,7 @@ impl Metrics {
             keys_skipped,
             key_age,
             key_deadline,
+            outage,
             key_last_verified,
             refreshes,
             signing_keys,
@@ -268,6 +278,7 @@ impl Metrics {
         for family in [&inner.keys, &inner.keys_skipped, &inner.key_age, &inner.key_deadline] {
             family.clear();
         }
+        inner.outage.set(sources);
         for numbers in sources {
             let label = SourceLabel { source: numbers.source.clone() };
             inner.keys.get_or_create(&label).set(clamp(numbers.keys));

@@ -4,6 +4,7 @@
 
 mod export;
 mod metrics;
+mod outage_numbers;
 mod settings;
 mod store_numbers;
 

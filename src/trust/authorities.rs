@@ -54,6 +54,11 @@ impl Authority {
         self.from <= at && at < self.until
     }
 
+    /// When its own time ends.
+    pub(super) const fn until(&self) -> Timestamp {
+        self.until
+    }
+
     /// `None` for a certificate that is no authority: without the CA flag, or without the right to sign certificates (XSV-02).
     fn read(der: &[u8]) -> Option<Self> {
         if der.len() > LONGEST_CERTIFICATE {

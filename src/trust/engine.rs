@@ -17,7 +17,7 @@ use super::ledger::Ledger;
 use super::origin::Origin;
 use super::source::{Confirmed, Last, SourceKeys, locked};
 use super::workload_api::Agent;
-use super::{SourceSettings, SourceStatus, TrustView, TrustedSource, key_file, last_good, push, refresh};
+use super::{SourceSettings, SourceStatus, TrustView, TrustedSource, extension, key_file, last_good, push, refresh};
 use crate::clock::{Clock, Lifetime};
 use crate::entropy::Entropy;
 
@@ -28,12 +28,12 @@ const MOST_FETCHES: usize = 64;
 
 /// The keys of all configured sources. One in a process.
 pub struct Trust {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     cancel: CancellationToken,
     tracker: TaskTracker,
     /// Serializes reloads; no reader takes it.
     agents: Mutex<Agents>,
-    current: ArcSwap<Vec<Arc<TrustedSource>>>,
+    pub(super) current: ArcSwap<Vec<Arc<TrustedSource>>>,
 }
 
 /// By address and by what the stream carries.
@@ -47,7 +47,7 @@ pub(super) struct Shared {
     /// One place for each fetch under way.
     pub(super) fetches: Semaphore,
     /// One writer at a time: both streams of an agent, and a source's task before and after a reload, mean the same file.
-    writing: tokio::sync::Mutex<()>,
+    pub(super) writing: tokio::sync::Mutex<()>,
     pub(super) directory: PathBuf,
 }
 
@@ -193,6 +193,10 @@ impl Shared {
                 }
             }
             Err(why) => tracing::warn!(source = %keys.name, "the last good keys of {} are not used: {why}", keys.name),
+        }
+        match extension::read(&self.directory, &keys.name, &keys.digest, self.clock.now()) {
+            Ok(extension) => keys.extension.store(extension.map(Arc::new)),
+            Err(why) => tracing::warn!(source = %keys.name, "the extension of {} does not count: {why}", keys.name),
         }
     }
 

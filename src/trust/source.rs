@@ -14,7 +14,7 @@ use super::look_again::Gate;
 use super::origin::Origin;
 use super::push::{Door, NotTaken, Push};
 use super::status::{Collision, SourceStatus, Tally};
-use super::{IssuerKeys, LookAgain, ServiceAccount, SourceKind, SourceSettings};
+use super::{Extension, IssuerKeys, LookAgain, ServiceAccount, SourceKind, SourceSettings};
 use crate::clock::{Clock, Lifetime, Timestamp};
 use crate::identity::{KeyId, SourceName};
 use crate::jose::KeySet;
@@ -42,7 +42,7 @@ pub struct KeysNow {
 
 impl KeysNow {
     /// Whether they were confirmed in the future: the clock was set back since.
-    fn is_from_ahead(&self, at: Timestamp) -> bool {
+    pub(super) fn is_from_ahead(&self, at: Timestamp) -> bool {
         self.confirmed_at > at.plus(CLOCK_DIFFERENCE)
     }
 }
@@ -68,8 +68,8 @@ impl TrustedSource {
     /// The keys as they may be used at `at`, without waiting.
     ///
     /// # Errors
-    /// [`KeysUnusable`] when there never were any, they are older than `max_stale`, or the clock was set back by more than five
-    /// minutes since they were confirmed. Then a source that can be asked is asked at once, at most once in 30 s.
+    /// [`KeysUnusable`] when there never were any, they are older than `max_stale` and no order extends them, or the clock
+    /// was set back by more than five minutes since they were confirmed. Then a source that can be asked is asked at once, at most once in 30 s.
     pub fn keys_at(&self, at: Timestamp) -> Result<KeysNow, KeysUnusable> {
         let Some(held) = self.keys.held() else {
             return Err(KeysUnusable::Unreachable { why: self.keys.why() });
@@ -82,8 +82,13 @@ impl TrustedSource {
             let why = format!("the clock was set back, to {at:?}, and they have not been confirmed since");
             return Err(KeysUnusable::Stale { confirmed_at: now.confirmed_at, why });
         }
-        if at.since(now.confirmed_at) > self.settings.max_stale {
-            return Err(KeysUnusable::Stale { confirmed_at: now.confirmed_at, why: self.keys.why() });
+        if at > self.deadline(now.confirmed_at, at) {
+            // After a machine slept, the loop may not have woken yet.
+            if let Some(gate) = &self.keys.gate {
+                gate.want(at);
+            }
+            let why = self.stale(self.keys.trouble.load().as_ref().map(|why| why.to_string()));
+            return Err(KeysUnusable::Stale { confirmed_at: now.confirmed_at, why });
         }
         Ok(now)
     }
@@ -101,10 +106,15 @@ impl TrustedSource {
             let why = format!("the clock was set back, to {at:?}, and they have not been confirmed since");
             return Err(KeysUnusable::Stale { confirmed_at, why });
         }
-        if at.since(confirmed_at) > self.settings.max_stale {
-            return Err(KeysUnusable::Stale { confirmed_at, why: why() });
+        if at > self.deadline(confirmed_at, at) {
+            return Err(KeysUnusable::Stale { confirmed_at, why: self.stale(self.keys.authorities.trouble()) });
         }
         Ok(set)
+    }
+
+    fn stale(&self, trouble: Option<String>) -> String {
+        let trouble = trouble.unwrap_or_else(|| "the source has not answered since".to_owned());
+        format!("{trouble} (more time: countersign keys extend {} 4h)", self.settings.name)
     }
 
     /// Asks the source once more for a key id that nobody knows (design §9.4, JWK-13).
@@ -152,6 +162,11 @@ impl TrustedSource {
         self.keys.failed(format!("a push was refused: {why}"));
     }
 
+    /// How many seconds its clock was ahead of ours at its last answer.
+    pub fn skew_seconds(&self) -> Option<i64> {
+        locked(&self.keys.tally).skew_seconds
+    }
+
     /// The state of this source at `at`.
     pub fn status(&self, at: Timestamp) -> SourceStatus {
         let held = self.keys.held();
@@ -167,11 +182,14 @@ impl TrustedSource {
             collisions: held.as_ref().map(|held| held.collisions.clone()).unwrap_or_default(),
             usable_until: now.as_ref().map(|now| match now.is_from_ahead(at) {
                 true => at,
-                false => now.confirmed_at.plus(self.settings.max_stale),
+                false => self.deadline(now.confirmed_at, at),
             }),
             confirmed_at: now.map(|now| now.confirmed_at),
+            extension: self.keys.extension_at(at),
+            budget: self.budget(at),
             skew_seconds: tally.skew_seconds,
             last_push: self.keys.door.as_ref().and_then(Door::last),
+            leeway: self.settings.leeway,
             last_attempt: tally.last_attempt,
             last_error: self.keys.trouble.load().as_ref().map(|why| why.as_ref().clone()),
             next_attempt: tally.next_attempt,
@@ -231,6 +249,8 @@ pub(super) struct SourceKeys {
     pub(super) tally: Mutex<Tally>,
     pub(super) written: Mutex<Written>,
     pub(super) authorities: Shelf,
+    /// An operator's order, ended or not.
+    pub(super) extension: ArcSwapOption<Extension>,
     trouble: ArcSwapOption<String>,
     held: ArcSwapOption<Held>,
     first_attempt: watch::Sender<bool>,
@@ -262,6 +282,7 @@ impl SourceKeys {
             cancel,
             tally: Mutex::default(),
             written: Mutex::default(),
+            extension: ArcSwapOption::empty(),
             trouble: ArcSwapOption::empty(),
             held: ArcSwapOption::empty(),
             first_attempt: watch::Sender::new(false),

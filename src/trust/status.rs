@@ -2,8 +2,8 @@
 //!
 //! Decides nothing, and holds no key material.
 
-use super::LastPush;
-use crate::clock::Timestamp;
+use super::{Extension, LastPush, OutageBudget};
+use crate::clock::{Lifetime, Timestamp};
 use crate::identity::{KeyId, SourceName};
 use crate::jose::Thumbprint;
 
@@ -28,10 +28,16 @@ pub struct SourceStatus {
     pub confirmed_at: Option<Timestamp>,
     /// Until when the keys may be used, if they are not confirmed again.
     pub usable_until: Option<Timestamp>,
+    /// An operator's order that they serve longer, while it stands.
+    pub extension: Option<Extension>,
+    /// Until when nobody is refused, if the source stays away from now on.
+    pub budget: OutageBudget,
     /// How far its clock is ahead of ours in seconds, by the `Date` of its last answer; behind is negative.
     pub skew_seconds: Option<i64>,
     /// The last push that was taken, where keys are pushed.
     pub last_push: Option<LastPush>,
+    /// How far ahead of ours the times of its credentials may be.
+    pub leeway: Lifetime,
     /// When the last attempt began.
     pub last_attempt: Option<Timestamp>,
     /// What is wrong at this moment, in a sentence. `None`: nothing.

@@ -40,7 +40,7 @@ pub(super) fn accept(
         return Err(Refusal::internal("a JWT-SVID was routed to another trust domain's source"));
     }
     audience::check(claims, source, verifier)?;
-    let window = validity::check(claims, None, source, verifier.at)?;
+    let window = validity::check(claims, None, &opened.source, verifier.at)?;
     let attributes = attributes(&id, trust_domain, paths);
     Ok(WorkloadIdentity {
         id,

@@ -25,7 +25,7 @@ pub(super) fn accept(
     let platform = platform.ok_or_else(|| subject_invalid("there is no claim kubernetes.io"))?;
     let account = Account::read(claims, platform)?;
     audience::check(claims, source, verifier)?;
-    let window = validity::check(claims, warn_after(platform)?, source, verifier.at)?;
+    let window = validity::check(claims, warn_after(platform)?, &opened.source, verifier.at)?;
     let attributes = account.attributes(source, platform)?;
     let template = source
         .identity_template(verifier.identity_domain)

@@ -23,7 +23,7 @@ pub(super) fn accept(
     let (source, claims) = (&opened.source.settings, &opened.claims);
     refuse_foreign_spiffe_id(claims)?;
     audience::check(claims, source, verifier)?;
-    let window = validity::check(claims, None, source, verifier.at)?;
+    let window = validity::check(claims, None, &opened.source, verifier.at)?;
     let attributes = attributes(claims, listed)?;
     let template = source
         .identity_template(verifier.identity_domain)

@@ -51,7 +51,7 @@ pub async fn verify(
         ));
     }
     audience::check(claims, source, verifier)?;
-    let window = validity::check(claims, None, source, verifier.at)?;
+    let window = validity::check(claims, None, &opened.source, verifier.at)?;
     let may_act = claims.optional_object("may_act").map_err(refuse_claims)?.cloned();
     let who = VerifiedSubject::Person { source: source.name.clone(), sub: sub.to_owned() };
     let subject = Subject {

@@ -5,7 +5,7 @@
 use crate::clock::{Lifetime, Timestamp};
 use crate::jose::VerifiedClaims;
 use crate::reason::{Refusal, Unaccepted};
-use crate::trust::SourceSettings;
+use crate::trust::TrustedSource;
 
 use super::refuse_claims;
 
@@ -56,7 +56,7 @@ pub(super) const CERTIFICATE: Wording = Wording {
 pub(super) fn check(
     claims: &VerifiedClaims,
     earlier_end: Option<Timestamp>,
-    source: &SourceSettings,
+    source: &TrustedSource,
     at: Timestamp,
 ) -> Result<Window, Refusal> {
     let time = |name| claims.time(name).map_err(refuse_claims);
@@ -67,11 +67,12 @@ pub(super) fn check(
 }
 
 /// The same of times that are known.
-pub(super) fn judge(times: &Times, source: &SourceSettings, at: Timestamp) -> Result<Window, Refusal> {
+pub(super) fn judge(times: &Times, trusted: &TrustedSource, at: Timestamp) -> Result<Window, Refusal> {
+    let source = &trusted.settings;
     let Times { expires: ends_at, not_before, issued_at, of } = *times;
     check_end(ends_at, of, at)?;
     for begins in [not_before, issued_at].into_iter().flatten() {
-        check_begin(begins, of, source.leeway, at)?;
+        check_begin(begins, of, trusted, at)?;
     }
     let (age, life) = match issued_at {
         Some(issued_at) => (at.since(issued_at), ends_at.since(issued_at)),
@@ -111,15 +112,27 @@ fn check_end(ends_at: Timestamp, of: &Wording, at: Timestamp) -> Result<(), Refu
     Ok(())
 }
 
-fn check_begin(begins: Timestamp, of: &Wording, leeway: Lifetime, at: Timestamp) -> Result<(), Refusal> {
-    if begins > at.plus(leeway) {
+fn check_begin(begins: Timestamp, of: &Wording, source: &TrustedSource, at: Timestamp) -> Result<(), Refusal> {
+    if begins > at.plus(source.settings.leeway) {
         let sentence =
             format!("{} is valid from {} in the future by our clock ({}).", of.name, begins.since(at), at.to_rfc3339());
-        return Err(Refusal::unaccepted(
-            Unaccepted::TokenNotYetValid,
-            sentence,
-            "the clock of the issuer or of its node is ahead of ours",
-        ));
+        return Err(Refusal::unaccepted(Unaccepted::TokenNotYetValid, sentence, which_clock(source)));
     }
     Ok(())
+}
+
+/// For the operator: what the source's last answer said of its clock.
+fn which_clock(source: &TrustedSource) -> String {
+    let (name, leeway) = (&source.settings.name, source.settings.leeway);
+    match source.skew_seconds() {
+        None => format!("the clock of {name} or of its node is ahead of ours"),
+        Some(skew) if skew.abs() > leeway.seconds() => {
+            format!(
+                "by its last answer the clock of {name} is {skew:+} s to ours, and the leeway is {leeway}: one of the two is wrong"
+            )
+        }
+        Some(skew) => format!(
+            "by its last answer the clock of {name} is {skew:+} s to ours, which is allowed: the caller's own node is ahead, or the time was made up"
+        ),
+    }
 }

@@ -51,7 +51,7 @@ pub(super) fn verify(
         issued_at: Some(leaf.not_before),
         of: &validity::CERTIFICATE,
     };
-    let window = validity::judge(&times, &source.settings, verifier.at)?;
+    let window = validity::judge(&times, source, verifier.at)?;
     let SourceKind::Spiffe { trust_domain, paths, .. } = &source.settings.kind else {
         return Err(Refusal::internal("an X.509-SVID was routed to a source that is no trust domain"));
     };

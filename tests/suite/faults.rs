@@ -11,12 +11,14 @@ mod cluster_keys;
 mod discovery;
 mod files;
 mod one_issuer;
+mod outage;
 mod records;
 mod required;
 mod restarts;
 pub mod served;
 mod signals;
 mod soak;
+mod start_order;
 mod two_processes;
 mod unknown_keys;
 

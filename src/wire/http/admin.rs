@@ -11,13 +11,14 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 use axum::routing::get;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::answer;
+use crate::clock::Timestamp;
 use crate::exchange::Exchange;
 use crate::lifecycle::Readiness;
 use crate::telemetry::{SigningKeyCount, SourceNumbers};
-use crate::trust::{SourceStatus, Trust};
+use crate::trust::{Extension, FirstFailure, SourceStatus, Trust};
 
 /// What the admin address shows.
 #[derive(Clone, Debug)]
@@ -43,9 +44,15 @@ pub fn admin_router(state: AdminState) -> Router {
 /// Ready as a service, with what each source is doing: a source that is down is shown, not waited for.
 async fn ready(State(state): State<AdminState>) -> Response {
     let now = state.exchange.now();
-    let sources: Vec<_> = state
-        .trust
-        .status()
+    let status = state.trust.status();
+    let first = FirstFailure::of(&status, now).map(|first| {
+        json!({
+            "in_seconds": first.at.since(now).seconds(),
+            "at": first.at.to_rfc3339(),
+            "sources": first.sources.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        })
+    });
+    let sources: Vec<_> = status
         .iter()
         .map(|source| {
             json!({
@@ -56,7 +63,12 @@ async fn ready(State(state): State<AdminState>) -> Response {
                 "x509_authorities": source.authorities,
                 "x509_error": source.authorities_error,
                 "key_age_seconds": source.confirmed_at.map(|confirmed| now.since(confirmed).seconds()),
-                "next_attempt": source.next_attempt.map(crate::clock::Timestamp::to_rfc3339),
+                "usable_until": source.usable_until.map(Timestamp::to_rfc3339),
+                "next_attempt": source.next_attempt.map(Timestamp::to_rfc3339),
+                "outage_budget_seconds": source.budget.until.since(now).seconds(),
+                "outage_budget_ends": source.budget.ends.as_str(),
+                "clock_skew_seconds": source.skew_seconds,
+                "extended": source.extension.as_ref().map(extended),
                 "last_error": source.last_error,
                 "keys_that_belong_to": source.collisions.iter().map(|key| key.holder.to_string()).collect::<Vec<_>>(),
             })
@@ -67,10 +79,16 @@ async fn ready(State(state): State<AdminState>) -> Response {
         "ready": is_ready,
         "waiting_for": state.readiness.waiting_for(),
         "generation": state.exchange.generation().id().to_string(),
+        "first_failure": first,
         "sources": sources,
     });
     let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     answer::no_store(status, &body)
+}
+
+/// Without the operator's words: they may say anything.
+fn extended(extension: &Extension) -> Value {
+    json!({ "by": extension.by, "at": extension.ordered.to_rfc3339(), "until": extension.until.to_rfc3339() })
 }
 
 async fn metrics(State(state): State<AdminState>) -> Response {
@@ -88,13 +106,16 @@ async fn metrics(State(state): State<AdminState>) -> Response {
     text(StatusCode::OK, "application/openmetrics-text; version=1.0.0; charset=utf-8", encoded)
 }
 
-fn numbers(source: &SourceStatus, now: crate::clock::Timestamp) -> SourceNumbers {
+fn numbers(source: &SourceStatus, now: Timestamp) -> SourceNumbers {
     SourceNumbers {
         source: source.name.to_string(),
         keys: source.keys,
         keys_skipped: source.skipped + source.collisions.len(),
         age: source.confirmed_at.map(|confirmed| now.since(confirmed)),
         left: source.usable_until.map(|until| until.since(now)),
+        budget: source.budget.until.since(now),
+        extended: source.extension.as_ref().map(|extension| extension.until.since(now)),
+        skew: source.skew_seconds,
         refreshed: source.refreshes_ok,
         failed: source.refreshes_failed,
     }

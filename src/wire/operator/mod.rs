@@ -4,6 +4,7 @@
 
 mod keys;
 mod revoke;
+mod sources;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -21,8 +22,8 @@ use tokio::net::UnixListener;
 
 pub use keys::{KeyChange, KeyReport, KeysReport};
 pub use revoke::{RevocationAsk, RevocationCounts, RevocationList};
+pub use sources::{ExtensionAnswer, ExtensionAsk, ExtensionReport, FailureReport, SourceReport};
 
-use crate::clock::Timestamp;
 use crate::credential::{CompactJws, Shown};
 use crate::exchange::{Exchange, Record};
 use crate::identity::ScopeSet;
@@ -71,6 +72,9 @@ pub struct Status {
     pub ready: bool,
     /// What readiness waits for.
     pub waiting_for: Vec<String>,
+    /// The outage budget of all sources together.
+    #[serde(default)]
+    pub first_failure: Option<FailureReport>,
     /// The sources.
     pub sources: Vec<SourceReport>,
     /// Our own keys.
@@ -80,49 +84,6 @@ pub struct Status {
     pub revocations: RevocationCounts,
     /// Whether the store works: if not, nothing can be revoked, and once-only credentials are refused.
     pub store_works: bool,
-}
-
-/// A push of keys.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct PushReport {
-    /// Who pushed.
-    pub by: String,
-    /// Seconds since.
-    pub age_seconds: i64,
-    /// The ids of the keys.
-    pub key_ids: Vec<String>,
-}
-
-/// One source.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct SourceReport {
-    /// Its name.
-    pub name: String,
-    /// `spiffe` or `kubernetes`.
-    pub kind: String,
-    /// Usable keys.
-    pub keys: usize,
-    /// Keys that are passed over.
-    pub skipped: usize,
-    /// X.509 authorities.
-    #[serde(default)]
-    pub authorities: usize,
-    /// What is wrong with them now.
-    #[serde(default)]
-    pub authorities_error: Option<String>,
-    /// Whose keys it shows copies of.
-    pub copies_of: Vec<String>,
-    /// Seconds since the keys were confirmed.
-    pub age_seconds: Option<i64>,
-    /// Seconds until they may no longer be used.
-    pub usable_seconds: Option<i64>,
-    /// Seconds until the next attempt.
-    pub next_seconds: Option<i64>,
-    /// The last push of keys that was taken.
-    #[serde(default)]
-    pub last_push: Option<PushReport>,
-    /// What is wrong now.
-    pub last_error: Option<String>,
 }
 
 /// One signing key.
@@ -196,6 +157,7 @@ fn router(state: OperatorState) -> Router {
         .route("/grants", get(grants))
         .route("/judge", post(judge))
         .route("/keys", get(keys::show).post(keys::change))
+        .route("/extensions", post(sources::extend))
         .route("/revocations", get(revoke::list).post(revoke::change))
         .layer(DefaultBodyLimit::max(LONGEST_BODY))
         .with_state(state)
@@ -203,25 +165,7 @@ fn router(state: OperatorState) -> Router {
 
 async fn status(State(state): State<OperatorState>) -> Json<Status> {
     let now = state.exchange.now();
-    let ahead = |moment: Timestamp| moment.since(now).seconds();
-    let sources = state.trust.status().into_iter().map(|source| SourceReport {
-        name: source.name.to_string(),
-        kind: source.kind.to_owned(),
-        keys: source.keys,
-        skipped: source.skipped,
-        authorities: source.authorities,
-        authorities_error: source.authorities_error,
-        copies_of: source.collisions.iter().map(|collision| collision.holder.to_string()).collect(),
-        age_seconds: source.confirmed_at.map(|confirmed| now.since(confirmed).seconds()),
-        usable_seconds: source.usable_until.map(ahead),
-        next_seconds: source.next_attempt.map(ahead),
-        last_push: source.last_push.map(|last| PushReport {
-            by: last.by,
-            age_seconds: now.since(last.at).seconds(),
-            key_ids: last.key_ids,
-        }),
-        last_error: source.last_error,
-    });
+    let sources = state.trust.status();
     let signing = state.exchange.issuer().ring().states(now).into_iter().map(|key| SigningReport {
         key_id: key.key_id.to_string(),
         algorithm: key.algorithm.name().to_owned(),
@@ -235,7 +179,8 @@ async fn status(State(state): State<OperatorState>) -> Json<Status> {
         generation: generation.id().to_string(),
         ready: state.readiness.is_ready(),
         waiting_for: state.readiness.waiting_for(),
-        sources: sources.collect(),
+        first_failure: FailureReport::of(&sources, now),
+        sources: sources.iter().map(|source| SourceReport::of(source, now)).collect(),
         signing: signing.collect(),
         revocations: RevocationCounts::of(&state),
         store_works: state.exchange.store_works(),

@@ -77,6 +77,13 @@ impl RevocationCounts {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Operator(Option<u32>);
 
+impl Operator {
+    /// As records name it.
+    pub(super) fn name(self) -> String {
+        self.0.map_or_else(|| "an operator".to_owned(), |uid| format!("uid {uid}"))
+    }
+}
+
 impl Connected<IncomingStream<'_, UnixListener>> for Operator {
     fn connect_info(stream: IncomingStream<'_, UnixListener>) -> Self {
         Self(stream.io().peer_cred().ok().map(|credentials| credentials.uid()))
@@ -100,7 +107,7 @@ pub(super) async fn change(
         Ok(lasting) => lasting,
         Err(text) => return refuse(StatusCode::BAD_REQUEST, &format!("{text} is no length of time such as 2h")),
     };
-    let by = operator.0.map_or_else(|| "an operator".to_owned(), |uid| format!("uid {uid}"));
+    let by = operator.name();
     let change = RevocationChange { lift: ask.lift, kind, name: ask.name, lasting, reason: ask.reason, by };
     match state.exchange.change_revocation(change).await {
         Ok(report) => Json(report).into_response(),

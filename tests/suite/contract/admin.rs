@@ -14,16 +14,19 @@ use crate::stage::{API, Stage, client, eventually};
 const METRICS: &str = "\
 countersign_build gauge
 countersign_claims gauge
+countersign_clock_skew_seconds gauge
 countersign_config_reload_failed gauge
 countersign_config_reloads counter
 countersign_decision_seconds histogram
 countersign_decisions counter
 countersign_key_age_seconds gauge
+countersign_key_extension_seconds gauge
 countersign_key_last_verified_seconds gauge
 countersign_key_refresh counter
 countersign_keys gauge
 countersign_keys_skipped gauge
 countersign_keys_stale_deadline_seconds gauge
+countersign_outage_budget_seconds gauge
 countersign_records_lost counter
 countersign_revocations gauge
 countersign_signing_keys gauge
@@ -65,7 +68,7 @@ async fn ready_waits_for_first_attempts_and_for_nothing_else() {
     let mut stage = Stage::standard().await;
     stage.app.ready().await;
     let ready = stage.admin("/readyz").await;
-    assert_eq!(members(&ready.body), ["generation", "ready", "sources", "waiting_for"]);
+    assert_eq!(members(&ready.body), ["first_failure", "generation", "ready", "sources", "waiting_for"]);
     assert_eq!((&ready.body["ready"], &ready.body["waiting_for"]), (&json!(true), &json!([])));
     let names: Vec<_> = ready.body["sources"].as_array().unwrap().iter().map(|source| &source["name"]).collect();
     assert_eq!(names, ["prod", "eu1", "edge-2"]);
