@@ -61,7 +61,7 @@ impl Judge<'_> {
         evidence: &mut Evidence,
     ) -> Result<SubjectToken, Refusal> {
         let token = match shown {
-            ShownSubject::AccessToken(jws) => self.of_own_token(jws, evidence)?,
+            ShownSubject::AccessToken(jws) => self.of_own_token(jws, evidence).await?,
             ShownSubject::Jwt(jws) => self.of_platform(self.verifier, jws, evidence).await?,
             ShownSubject::Assertion(jws) => {
                 let endpoint = self.generation.issuer().endpoint("/token");
@@ -73,9 +73,10 @@ impl Judge<'_> {
         Ok(token)
     }
 
-    fn of_own_token(&self, jws: &CompactJws, evidence: &mut Evidence) -> Result<SubjectToken, Refusal> {
+    async fn of_own_token(&self, jws: &CompactJws, evidence: &mut Evidence) -> Result<SubjectToken, Refusal> {
         let token = OwnToken::verify(jws, self.keys, self.verifier.issuer, self.verifier.at, evidence)?;
         revocation::check_token(self.revoked, &token, self.verifier.at)?;
+        self.verifier.still_alive(&token.rests_on).await?;
         let subject = Subject {
             who: token.subject,
             acted_by: token.acted_by,
@@ -84,6 +85,7 @@ impl Judge<'_> {
             addressed_to: Some(token.audience.to_string()),
             may_act: token.may_act,
             confirmation: token.confirmation,
+            rests_on: token.rests_on,
         };
         Ok(SubjectToken { subject, id: token.id, issued_at: Some(token.issued_at), workload: None })
     }

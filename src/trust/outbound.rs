@@ -2,6 +2,8 @@
 //!
 //! Never follows a redirect, never uses a proxy, never trusts an authority that the operator did not mean.
 
+mod call;
+
 use std::error::Error;
 use std::io;
 use std::path::Path;
@@ -14,6 +16,8 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use url::Url;
 use zeroize::Zeroize;
+
+pub(super) use call::Call;
 
 use super::Endpoint;
 use super::key_file::read_bounded;
@@ -36,11 +40,13 @@ pub(super) struct Outbound {
     built: Option<Built>,
     /// The `Date` of the last answer.
     date: Option<Timestamp>,
+    /// How long a connection that is not in use is kept.
+    idle: Option<Duration>,
 }
 
 impl Outbound {
     pub(super) const fn new(endpoint: Endpoint) -> Self {
-        Self { endpoint, built: None, date: None }
+        Self { endpoint, built: None, date: None, idle: None }
     }
 
     /// What the other side's clock said in its last answer (RFC 9110 §6.6.1), in whole seconds.
@@ -86,8 +92,8 @@ impl Outbound {
 
     /// Reads the authorities and the token anew (K8S-21); the client is built again when the authorities have changed.
     async fn prepare(&mut self) -> Result<(reqwest::Client, Option<HeaderValue>), String> {
-        let (endpoint, built) = (self.endpoint.clone(), self.built.take());
-        let reading = tokio::task::spawn_blocking(move || read_files(&endpoint, built));
+        let (endpoint, built, idle) = (self.endpoint.clone(), self.built.take(), self.idle);
+        let reading = tokio::task::spawn_blocking(move || read_files(&endpoint, built, idle));
         let (ca, client, token) =
             reading.await.map_err(|_gone| "preparing the request was interrupted".to_owned())??;
         self.built = Some((ca, client.clone()));
@@ -152,6 +158,7 @@ type Built = (Vec<u8>, reqwest::Client);
 fn read_files(
     endpoint: &Endpoint,
     built: Option<Built>,
+    idle: Option<Duration>,
 ) -> Result<(Vec<u8>, reqwest::Client, Option<HeaderValue>), String> {
     let token = endpoint.token.as_deref().map(read_token).transpose()?;
     let ca = match &endpoint.ca {
@@ -161,7 +168,7 @@ fn read_files(
     match built {
         Some((same, client)) if same == ca => Ok((ca, client, token)),
         _ => {
-            let client = client(&ca, endpoint.ca.as_deref())?;
+            let client = client(&ca, endpoint.ca.as_deref(), idle)?;
             Ok((ca, client, token))
         }
     }
@@ -223,7 +230,7 @@ fn read_token(path: &Path) -> Result<HeaderValue, String> {
     })
 }
 
-fn client(ca: &[u8], path: Option<&Path>) -> Result<reqwest::Client, String> {
+fn client(ca: &[u8], path: Option<&Path>, idle: Option<Duration>) -> Result<reqwest::Client, String> {
     let mut roots = rustls::RootCertStore::empty();
     match path {
         Some(path) => {
@@ -257,8 +264,9 @@ fn client(ca: &[u8], path: Option<&Path>) -> Result<reqwest::Client, String> {
         .no_proxy()
         .referer(false)
         .user_agent(concat!("countersign/", env!("CARGO_PKG_VERSION")))
-        // Minutes pass between requests: a kept connection would only be found broken.
-        .pool_max_idle_per_host(0)
+        // Minutes pass between requests for keys: a kept connection would only be found broken.
+        .pool_max_idle_per_host(usize::from(idle.is_some()))
+        .pool_idle_timeout(idle)
         .timeout(DEADLINE)
         .build()
         .map_err(|error| format!("the client cannot be built: {}", quoted(&error.to_string())))

@@ -13,7 +13,7 @@ use super::authorities::{Authorities, Shelf};
 use super::look_again::Gate;
 use super::origin::Origin;
 use super::status::{Collision, SourceStatus, Tally};
-use super::{LookAgain, SourceSettings};
+use super::{Liveness, LookAgain, SourceSettings};
 use crate::clock::{Clock, Lifetime, Timestamp};
 use crate::identity::{KeyId, SourceName};
 use crate::jose::KeySet;
@@ -28,6 +28,7 @@ pub struct TrustedSource {
     pub settings: SourceSettings,
     pub(super) keys: Arc<SourceKeys>,
     pub(super) clock: Arc<dyn Clock>,
+    pub(super) liveness: Option<Arc<Liveness>>,
 }
 
 /// Keys that may be used.
@@ -119,6 +120,11 @@ impl TrustedSource {
         }
     }
 
+    /// Who is asked whether its workloads still live, if anybody is.
+    pub const fn liveness(&self) -> Option<&Arc<Liveness>> {
+        self.liveness.as_ref()
+    }
+
     /// The state of this source at `at`.
     pub fn status(&self, at: Timestamp) -> SourceStatus {
         let held = self.keys.held();
@@ -144,6 +150,7 @@ impl TrustedSource {
             refreshes_ok: tally.ok,
             refreshes_failed: tally.failed,
             outbound_attempts: tally.outbound,
+            liveness: self.liveness.as_ref().map(|liveness| liveness.status()),
         }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Decides nothing, and holds no key material.
 
+use super::LivenessStatus;
 use crate::clock::Timestamp;
 use crate::identity::{KeyId, SourceName};
 use crate::jose::Thumbprint;
@@ -41,6 +42,8 @@ pub struct SourceStatus {
     pub refreshes_failed: u64,
     /// Attempts that went out over a socket.
     pub outbound_attempts: u64,
+    /// How questions whether its workloads live went; `None`: they are not asked.
+    pub liveness: Option<LivenessStatus>,
 }
 
 /// A key that was left out, because a source with the same issuer held it first.

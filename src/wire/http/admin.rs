@@ -58,6 +58,10 @@ async fn ready(State(state): State<AdminState>) -> Response {
                 "key_age_seconds": source.confirmed_at.map(|confirmed| now.since(confirmed).seconds()),
                 "next_attempt": source.next_attempt.map(crate::clock::Timestamp::to_rfc3339),
                 "last_error": source.last_error,
+                "liveness": source.liveness.as_ref().map(|liveness| json!({
+                    "last_answer": liveness.last_answer.map(crate::clock::Timestamp::to_rfc3339),
+                    "last_error": liveness.last_error,
+                })),
                 "keys_that_belong_to": source.collisions.iter().map(|key| key.holder.to_string()).collect::<Vec<_>>(),
             })
         })
