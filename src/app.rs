@@ -141,6 +141,7 @@ impl App {
             Arc::clone(&entropy),
             background.clone(),
         );
+        trust.count_liveness(metrics.liveness().clone());
         let generation = generation(&configuration, &trust)?;
         let issuer = Issuer::new(Arc::clone(&ring), Arc::clone(&entropy));
         tracing::info!(

@@ -1,5 +1,7 @@
 //! `countersign doctor`: does it work from where the service runs, and what has to be pasted where.
 
+mod liveness;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -69,8 +71,8 @@ impl Doctor {
             Ok(runtime) => runtime.block_on(ask_sources(&configuration)),
             Err(error) => Err(error),
         };
-        let status = match status {
-            Ok(status) => status,
+        let (status, liveness) = match status {
+            Ok(found) => found,
             Err(error) => {
                 aside(format!("countersign doctor: {error:#}"));
                 return Exit::Problem;
@@ -81,6 +83,7 @@ impl Doctor {
             let found = status.iter().find(|status| status.name == settings.name);
             findings.extend(found.map(|status| of_source(settings, status, &configuration)).unwrap_or_default());
         }
+        findings.extend(liveness);
         let well = findings.iter().all(|finding| finding.well);
         match self.output {
             Format::Json => {
@@ -97,18 +100,18 @@ impl Doctor {
 }
 
 /// The service's own engine, with a folder of its own.
-async fn ask_sources(configuration: &Configuration) -> anyhow::Result<Vec<SourceStatus>> {
+async fn ask_sources(configuration: &Configuration) -> anyhow::Result<(Vec<SourceStatus>, Vec<Finding>)> {
     let folder = std::env::temp_dir().join(format!("countersign-doctor-{}", std::process::id()));
     let cancel = CancellationToken::new();
     let trust = Trust::new(folder.clone(), Arc::new(SystemClock), Arc::new(SystemEntropy), cancel.clone());
     let view = trust.apply(&configuration.authorities());
     let _ = tokio::time::timeout(PATIENCE, trust.first_attempts()).await;
-    let status = trust.status();
+    let (status, liveness) = (trust.status(), liveness::ask(&view).await);
     drop(view);
     cancel.cancel();
     trust.ended().await;
     let _ = std::fs::remove_dir_all(&folder);
-    Ok(status)
+    Ok((status, liveness))
 }
 
 fn own_files(configuration: &Configuration) -> Vec<Finding> {

@@ -21,6 +21,8 @@ pub(super) const ONE_OR_MANY: &str = "countersign config one or many";
 pub(super) const FLAG_OR_TEXTS: &str = "countersign config flag or texts";
 /// The name by which the reader knows a value that is a text or a map.
 pub(super) const TEXT_OR_MAP: &str = "countersign config text or map";
+/// The name by which the reader knows a value that is a word, or else a map with known keys.
+pub(super) const WORD_OR_STRUCT: &str = "countersign config word or struct";
 
 /// One value of the configuration.
 #[derive(Debug, Default)]

@@ -8,7 +8,7 @@ use serde::de::value::StrDeserializer;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IntoDeserializer, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, forward_to_deserialize_any};
 
-use super::field::{FIELD, FLAG_OR_TEXTS, Field, ONE_OR_MANY, TEXT_OR_MAP};
+use super::field::{FIELD, FLAG_OR_TEXTS, Field, ONE_OR_MANY, TEXT_OR_MAP, WORD_OR_STRUCT};
 use super::ledger::{Ledger, Said};
 use super::place::{PlaceId, span_of};
 use super::similar;
@@ -205,7 +205,7 @@ impl<'t> Deserializer<'t> for Reader<'t> {
             (ONE_OR_MANY, Kind::List(items)) => visitor.visit_seq(self.items(items)),
             (ONE_OR_MANY, _) => visitor.visit_seq(Alone { reader: Some(self) }),
             (FLAG_OR_TEXTS, Kind::Bool(value)) => visitor.visit_bool(*value),
-            (TEXT_OR_MAP, Kind::Text(text)) => visitor.visit_borrowed_str(text),
+            (TEXT_OR_MAP | WORD_OR_STRUCT, Kind::Text(text)) => visitor.visit_borrowed_str(text),
             (TEXT_OR_MAP, Kind::Map(_)) => self.deserialize_map(visitor),
             (TEXT_OR_MAP, _) => self.wanted("text or a map"),
             _ => visitor.visit_newtype_struct(self),

@@ -93,6 +93,11 @@ impl CompactJws {
         &self.signature
     }
 
+    /// The whole token, for who must be shown it to judge it: the cluster that issued it.
+    pub const fn whole(&self) -> &Secret<String> {
+        &self.text
+    }
+
     /// SHA-256 of the signing input in hexadecimal: names the token without being one, whichever of its two
     /// signatures an ECDSA token carries.
     pub fn fingerprint(&self) -> String {

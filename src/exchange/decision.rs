@@ -8,8 +8,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::record::{
-    AskedRecord, CredentialRecord, ExtensionRecord, KeyRecord, PushRecord, Record, RevocationRecord, ShownRecord, SubjectRecord,
-    TokenRecord,
+    AskedRecord, CredentialRecord, ExtensionRecord, KeyRecord, PushRecord, Record, RevocationRecord, ShownRecord,
+    SubjectRecord, TokenRecord,
 };
 use super::{ErrorRef, GenerationId, NotRecorded, Recorder};
 use crate::clock::{Clock, Timestamp};

@@ -7,7 +7,7 @@ use super::{Decision, Exchange, Generation};
 use crate::clock::Timestamp;
 use crate::credential::{CompactJws, Shown};
 use crate::identity::WorkloadIdentity;
-use crate::reason::Refusal;
+use crate::reason::{Reason, Refusal, Unaccepted};
 use crate::verify::{Evidence, OwnToken};
 
 /// A question about a token.
@@ -32,7 +32,8 @@ impl Exchange {
     /// Answers a question about a token.
     ///
     /// # Errors
-    /// What is wrong with the caller's own credential. Nothing about the token is an error.
+    /// What is wrong with the caller's own credential, and `liveness_unavailable`: whether the token counts cannot be said now. Nothing
+    /// else about the token is an error.
     pub async fn introspect(
         &self,
         request: IntrospectRequest,
@@ -63,7 +64,10 @@ impl Exchange {
     ) -> Result<Introspected, Refusal> {
         let (client, _grounds) = self.authenticated(generation, &request.client, at, Some(place), decision).await?;
         let mut evidence = Evidence::default();
-        let told = self.counts(generation, request.token.as_ref(), client.identity(), at, &mut evidence);
+        let mut told = self.counts(generation, request.token.as_ref(), client.identity(), at, &mut evidence);
+        if let Ok(token) = &told {
+            told = still_alive(generation, token, at).await?.map_or(told, Err);
+        }
         decision.told(&told, &evidence);
         Ok(told.map_or(Introspected::Inactive, |token| Introspected::Active(Box::new(token))))
     }
@@ -90,5 +94,16 @@ impl Exchange {
             return Ok(token);
         }
         Err(format!("token {} is for {}, which the caller does not serve", token.id, token.audience))
+    }
+}
+
+/// Why the token no longer counts, if what it rests on is gone: asked last, of what counts otherwise and is meant for the caller (K8S-17).
+async fn still_alive(generation: &Generation, token: &OwnToken, at: Timestamp) -> Result<Option<String>, Refusal> {
+    match generation.verifier(at).still_alive(&token.rests_on).await {
+        Ok(()) => Ok(None),
+        Err(refusal) if refusal.reason() == Reason::Unaccepted(Unaccepted::NotAlive) => {
+            Ok(Some(format!("token {} rests on what is gone: {}", token.id, refusal.to_operator())))
+        }
+        Err(refusal) => Err(refusal),
     }
 }

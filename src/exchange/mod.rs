@@ -34,8 +34,8 @@ pub use introspect::{IntrospectRequest, Introspected};
 pub use operators::{NotChanged, RevocationChange, RevocationReport};
 pub use push::PushRequest;
 pub use record::{
-    AskedRecord, CredentialRecord, ExtensionRecord, KeyRecord, PushRecord, Record, RevocationRecord, ShownRecord, SubjectRecord,
-    TokenRecord,
+    AskedRecord, CredentialRecord, ExtensionRecord, KeyRecord, PushRecord, Record, RevocationRecord, ShownRecord,
+    SubjectRecord, TokenRecord,
 };
 pub use recorder::{NotRecorded, RecordOutputs, Recorder};
 pub use reference::{ErrorRef, References};

@@ -64,7 +64,7 @@ impl Judge<'_> {
         evidence: &mut Evidence,
     ) -> Result<SubjectToken, Refusal> {
         let token = match shown {
-            ShownSubject::AccessToken(jws) => self.of_own_token(jws, grounds, evidence)?,
+            ShownSubject::AccessToken(jws) => self.of_own_token(jws, grounds, evidence).await?,
             ShownSubject::Jwt(jws) => self.of_platform(self.verifier, jws, grounds, evidence).await?,
             ShownSubject::Assertion(jws) => {
                 let endpoint = self.generation.issuer().endpoint("/token");
@@ -76,7 +76,7 @@ impl Judge<'_> {
         Ok(token)
     }
 
-    fn of_own_token(
+    async fn of_own_token(
         &self,
         jws: &CompactJws,
         grounds: &mut Grounds,
@@ -84,6 +84,7 @@ impl Judge<'_> {
     ) -> Result<SubjectToken, Refusal> {
         let token = OwnToken::verify(jws, self.keys, self.verifier.issuer, self.verifier.at, evidence)?;
         grounds.rest_on(Ground::token(&token), self.revoked, self.verifier.at)?;
+        self.verifier.still_alive(&token.rests_on).await?;
         let subject = Subject {
             who: token.subject,
             acted_by: token.acted_by,
@@ -92,6 +93,7 @@ impl Judge<'_> {
             addressed_to: Some(token.audience.to_string()),
             may_act: token.may_act,
             confirmation: token.confirmation,
+            rests_on: token.rests_on,
         };
         Ok(SubjectToken { subject, id: token.id, issued_at: Some(token.issued_at), workload: None })
     }

@@ -3,6 +3,7 @@
 //! Values only. Nothing here verifies, decides or reads anything from outside.
 
 mod audience;
+mod instance;
 mod name;
 mod scope;
 mod spiffe_id;
@@ -10,6 +11,7 @@ mod template;
 mod workload;
 
 pub use audience::{Audience, AudienceError, IssuerUrl};
+pub use instance::{Instance, Object};
 pub use name::{AttributeName, GroupName, KeyId, NameError, ResourceName, SourceName};
 pub use scope::{Scope, ScopeError, ScopeSet};
 pub use spiffe_id::{SpiffeId, SpiffeIdError, TrustDomain};

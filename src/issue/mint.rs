@@ -16,7 +16,7 @@ use crate::jose::{Sealed, parse_object};
 use crate::policy::{Grant, GrantSubject};
 use crate::reason::{Refusal, Unavailable};
 use crate::secret::Secret;
-use crate::verify::FLAT_CLAIMS;
+use crate::verify::{FLAT_CLAIMS, RESTS_ON, rests_on};
 
 /// Tokens are valid from a little before they were made, for verifiers whose clock is behind (design §4).
 const NOT_BEFORE: Lifetime = Lifetime::from_seconds(10);
@@ -155,6 +155,9 @@ fn claims(
     if let Some(confirmation) = grant.confirmation() {
         set("cnf", serde_json::json!({ (confirmation.member()): confirmation.value() }));
     }
+    if !grant.rests_on().is_empty() {
+        set(RESTS_ON, rests_on::written(grant.rests_on()));
+    }
     claims
 }
 
@@ -191,6 +194,9 @@ fn distrust(text: &str, issuer: &IssuerUrl, grant: &Grant, ends: Timestamp, at: 
     let bound = sealed.object("cnf").and_then(|cnf| cnf.text(grant.confirmation()?.member()));
     if bound != grant.confirmation().map(Confirmation::value) || sealed.has("cnf") != bound.is_some() {
         return Err(fault("cnf"));
+    }
+    if sealed.array(RESTS_ON).map_or(0, <[_]>::len) != grant.rests_on().len() {
+        return Err(fault(RESTS_ON));
     }
     let Some(crate::jose::Value::Number(exp)) = sealed.get("exp") else { return Err(fault("exp")) };
     let exp = crate::jose::numeric_date(exp).ok_or_else(|| fault("exp"))?;

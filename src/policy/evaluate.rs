@@ -93,6 +93,7 @@ impl Policy {
         let lifetimes = granting.iter().filter_map(|rule| rule.lifetime);
         Ok(Grant {
             binding: None,
+            rests_on: Vec::new(),
             require: granting.iter().map(|rule| rule.require).fold(resource.settings.require, std::cmp::Ord::max),
             client: caller.clone(),
             client_id: client_id(caller, ask, &granting),
@@ -304,7 +305,7 @@ fn bind(grant: Grant, parties: &Parties) -> Result<Grant, Refusal> {
         );
         return Err(Refusal::denied(Denied::BindingRequired, sentence, ""));
     }
-    Ok(Grant { binding, ..grant })
+    Ok(Grant { binding, rests_on: parties.rests_on(), ..grant })
 }
 
 /// All that the rules grant together, or what was asked of it; nothing is dropped silently (TOK-17).

@@ -10,7 +10,7 @@ use super::rule::{Resource, Rule};
 use super::settings::{Require, TokenType};
 use crate::clock::{Lifetime, Timestamp};
 use crate::identity::{
-    Audience, Confirmation, ResourceName, ScopeSet, SourceName, SpiffeId, VerifiedSubject, WorkloadIdentity,
+    Audience, Confirmation, Instance, ResourceName, ScopeSet, SourceName, SpiffeId, VerifiedSubject, WorkloadIdentity,
 };
 use crate::jose::Algorithm;
 use crate::verify::{Binding, Subject};
@@ -27,6 +27,7 @@ pub struct Grant {
     pub(super) require: Require,
     pub(super) binding: Option<Binding>,
     pub(super) behalf: Option<Behalf>,
+    pub(super) rests_on: Vec<Instance>,
 }
 
 /// Whose token the caller showed besides its own credential.
@@ -132,6 +133,11 @@ impl Grant {
     /// The key that the token is bound to: `cnf`.
     pub fn confirmation(&self) -> Option<&Confirmation> {
         self.binding.as_ref().map(|binding| &binding.confirmation)
+    }
+
+    /// The objects of clusters without which the token does not count, where their clusters are asked.
+    pub fn rests_on(&self) -> &[Instance] {
+        &self.rests_on
     }
 
     /// The rules that granted it.

@@ -9,6 +9,9 @@ use crate::clock::Lifetime;
 const GENERIC: &str = "The credential could not be verified; if it is brand new, retry once.";
 /// The one sentence for a source whose keys cannot be used now.
 const KEYS: &str = "Temporarily unable to check credentials of this platform. Not your fault; retry.";
+/// The one sentence for a platform that cannot say now whether a workload lives.
+const LIVENESS: &str =
+    "Temporarily unable to ask your platform whether this workload still lives. Not your fault; retry.";
 
 /// Characters of one text of a refusal: what came in may be long, what is told of it and recorded is not.
 const LONGEST_TEXT: usize = 1024;
@@ -75,10 +78,8 @@ impl Refusal {
     /// Ours or a dependency's; the caller is told when to come back, and that it is not its fault.
     pub fn unavailable(reason: Unavailable, note: impl Into<String>, retry_after: Lifetime) -> Self {
         let sentence = match reason {
-            Unavailable::KeysUnreachable
-            | Unavailable::KeysStale
-            | Unavailable::KeysRefreshing
-            | Unavailable::LivenessUnavailable => KEYS,
+            Unavailable::KeysUnreachable | Unavailable::KeysStale | Unavailable::KeysRefreshing => KEYS,
+            Unavailable::LivenessUnavailable => LIVENESS,
             Unavailable::RateLimited => TOO_MANY,
             Unavailable::StoreUnavailable | Unavailable::AuditUnavailable | Unavailable::Overloaded => BUSY,
         };

@@ -14,8 +14,8 @@ use prometheus_client::metrics::family::{Family, MetricConstructor};
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-use super::StoreNumbers;
 use super::outage_numbers::OutageNumbers;
+use super::{LivenessNumbers, StoreNumbers};
 use crate::clock::{Lifetime, Timestamp};
 
 /// What a decision is counted under.
@@ -141,6 +141,7 @@ struct Inner {
     refreshes: Family<RefreshLabels, Counter>,
     signing_keys: Family<SigningLabels, Gauge>,
     store: StoreNumbers,
+    liveness: LivenessNumbers,
 }
 
 impl Metrics {
@@ -201,6 +202,7 @@ impl Metrics {
         let signing_keys = Family::default();
         registry.register("signing_keys", "Our own keys by algorithm and state", signing_keys.clone());
         let store = StoreNumbers::register(&mut registry);
+        let liveness = LivenessNumbers::register(&mut registry);
         Self(Arc::new(Inner {
             registry,
             decisions,
@@ -218,6 +220,7 @@ impl Metrics {
             refreshes,
             signing_keys,
             store,
+            liveness,
         }))
     }
 
@@ -238,6 +241,11 @@ impl Metrics {
     /// The numbers of the store.
     pub fn store(&self) -> &StoreNumbers {
         &self.0.store
+    }
+
+    /// The numbers of questions to API servers.
+    pub fn liveness(&self) -> &LivenessNumbers {
+        &self.0.liveness
     }
 
     /// Counts a record that was lost.

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use arc_swap::ArcSwap;
 use tokio::sync::Semaphore;
@@ -17,9 +17,13 @@ use super::ledger::Ledger;
 use super::origin::Origin;
 use super::source::{Confirmed, Last, SourceKeys, locked};
 use super::workload_api::Agent;
-use super::{SourceSettings, SourceStatus, TrustView, TrustedSource, extension, key_file, last_good, push, refresh};
+use super::{
+    Liveness, SourceKind, SourceSettings, SourceStatus, TrustView, TrustedSource, extension, key_file, last_good, push,
+    refresh,
+};
 use crate::clock::{Clock, Lifetime};
 use crate::entropy::Entropy;
+use crate::telemetry::LivenessNumbers;
 
 /// Confirmation alone is written at most this often.
 const KEEP: Lifetime = Lifetime::from_minutes(1);
@@ -34,6 +38,7 @@ pub struct Trust {
     /// Serializes reloads; no reader takes it.
     agents: Mutex<Agents>,
     pub(super) current: ArcSwap<Vec<Arc<TrustedSource>>>,
+    liveness_numbers: OnceLock<LivenessNumbers>,
 }
 
 /// By address and by what the stream carries.
@@ -72,6 +77,7 @@ impl Trust {
             tracker: TaskTracker::new(),
             agents: Mutex::default(),
             current: ArcSwap::default(),
+            liveness_numbers: OnceLock::new(),
         })
     }
 
@@ -95,7 +101,9 @@ impl Trust {
                     fresh.push(Arc::clone(&keys));
                     keys
                 });
-                Arc::new(TrustedSource { settings: settings.clone(), keys, clock: Arc::clone(&self.shared.clock) })
+                let liveness = self.liveness(settings, &old);
+                let clock = Arc::clone(&self.shared.clock);
+                Arc::new(TrustedSource { settings: settings.clone(), keys, clock, liveness })
             })
             .collect();
         for gone in old.iter().filter(|old| !next.iter().any(|new| Arc::ptr_eq(&new.keys, &old.keys))) {
@@ -124,6 +132,21 @@ impl Trust {
         self.serve_agents(&mut agents, &next);
         self.current.store(Arc::new(next.clone()));
         TrustView::of(next)
+    }
+
+    /// Who answers for the workloads of a source: the same as before where nothing of the source has changed.
+    fn liveness(&self, settings: &SourceSettings, old: &[Arc<TrustedSource>]) -> Option<Arc<Liveness>> {
+        let SourceKind::Kubernetes { liveness: Some(endpoint), .. } = &settings.kind else { return None };
+        let kept = old.iter().find(|known| known.settings == *settings).and_then(|known| known.liveness.clone());
+        let numbers = || self.liveness_numbers.get().cloned().unwrap_or_default();
+        let make =
+            || Liveness::new(settings.name.as_str(), endpoint.clone(), Arc::clone(&self.shared.clock), numbers());
+        Some(kept.unwrap_or_else(make))
+    }
+
+    /// Counts questions to API servers there, for sources that are applied from now on.
+    pub fn count_liveness(&self, numbers: LivenessNumbers) {
+        let _only_once = self.liveness_numbers.set(numbers);
     }
 
     fn serve_agents(&self, agents: &mut Agents, sources: &[Arc<TrustedSource>]) {

@@ -40,7 +40,7 @@ impl Origin {
                     Self::File { path: path.clone(), trust_domain: Some(trust_domain.clone()) }
                 }
             },
-            SourceKind::Kubernetes { issuers, keys }
+            SourceKind::Kubernetes { issuers, keys, .. }
             | SourceKind::Oidc { issuers, keys, .. }
             | SourceKind::People { issuers, keys } => match keys {
                 IssuerKeys::File(path) => Self::File { path: path.clone(), trust_domain: None },

@@ -3,6 +3,8 @@
 //! Never follows a redirect, never uses a proxy, never trusts an authority that the operator did not mean, and never asks
 //! another host than the one that the operator wrote.
 
+mod call;
+
 use std::error::Error;
 use std::io;
 use std::path::Path;
@@ -15,6 +17,8 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use url::Url;
 use zeroize::Zeroize;
+
+pub(super) use call::Call;
 
 use super::Endpoint;
 use super::freshness;
@@ -42,6 +46,8 @@ pub(super) struct Outbound {
     date: Option<Timestamp>,
     /// For how long the last answer is fresh, if it says.
     fresh_for: Option<Lifetime>,
+    /// How long a connection that is not in use is kept.
+    idle: Option<Duration>,
 }
 
 impl Outbound {
@@ -51,7 +57,7 @@ impl Outbound {
 
     /// Names become addresses by `lookup`.
     pub(super) fn with_lookup(endpoint: Endpoint, lookup: Lookup) -> Self {
-        Self { endpoint, built: None, names: PinnedNames::new(lookup), date: None, fresh_for: None }
+        Self { endpoint, built: None, names: PinnedNames::new(lookup), date: None, fresh_for: None, idle: None }
     }
 
     #[cfg(all(test, feature = "world"))]
@@ -124,8 +130,8 @@ impl Outbound {
 
     /// Reads the authorities and the token anew (K8S-21); the client is built again when the authorities have changed.
     async fn prepare(&mut self) -> Result<(reqwest::Client, Option<HeaderValue>), String> {
-        let (endpoint, built, names) = (self.endpoint.clone(), self.built.take(), self.names.clone());
-        let reading = tokio::task::spawn_blocking(move || read_files(&endpoint, built, names));
+        let (endpoint, built, names, idle) = (self.endpoint.clone(), self.built.take(), self.names.clone(), self.idle);
+        let reading = tokio::task::spawn_blocking(move || read_files(&endpoint, built, names, idle));
         let (ca, client, token) =
             reading.await.map_err(|_gone| "preparing the request was interrupted".to_owned())??;
         self.built = Some((ca, client.clone()));
@@ -191,6 +197,7 @@ fn read_files(
     endpoint: &Endpoint,
     built: Option<Built>,
     names: PinnedNames,
+    idle: Option<Duration>,
 ) -> Result<(Vec<u8>, reqwest::Client, Option<HeaderValue>), String> {
     let token = endpoint.token.as_deref().map(read_token).transpose()?;
     let ca = match &endpoint.ca {
@@ -200,7 +207,7 @@ fn read_files(
     match built {
         Some((same, client)) if same == ca => Ok((ca, client, token)),
         _ => {
-            let client = client(&ca, endpoint.ca.as_deref(), names)?;
+            let client = client(&ca, endpoint.ca.as_deref(), names, idle)?;
             Ok((ca, client, token))
         }
     }
@@ -262,7 +269,12 @@ fn read_token(path: &Path) -> Result<HeaderValue, String> {
     })
 }
 
-fn client(ca: &[u8], path: Option<&Path>, names: PinnedNames) -> Result<reqwest::Client, String> {
+fn client(
+    ca: &[u8],
+    path: Option<&Path>,
+    names: PinnedNames,
+    idle: Option<Duration>,
+) -> Result<reqwest::Client, String> {
     let mut roots = rustls::RootCertStore::empty();
     match path {
         Some(path) => {
@@ -297,8 +309,9 @@ fn client(ca: &[u8], path: Option<&Path>, names: PinnedNames) -> Result<reqwest:
         .dns_resolver(names)
         .referer(false)
         .user_agent(concat!("countersign/", env!("CARGO_PKG_VERSION")))
-        // Minutes pass between requests: a kept connection would only be found broken.
-        .pool_max_idle_per_host(0)
+        // Minutes pass between requests for keys: a kept connection would only be found broken.
+        .pool_max_idle_per_host(usize::from(idle.is_some()))
+        .pool_idle_timeout(idle)
         .timeout(DEADLINE)
         .build()
         .map_err(|error| format!("the client cannot be built: {}", quoted(&error.to_string())))

@@ -14,6 +14,7 @@ use super::key_file::read_bounded;
 use super::origin::Origin;
 use super::pushed::{self, LastPush, Pushes};
 use super::source::{Confirmed, SourceKeys, locked};
+use super::{IssuerKeys, ServiceAccount, SourceKind, SourceSettings, TrustedSource};
 use crate::clock::{Lifetime, Timestamp};
 use crate::identity::{IssuerUrl, SourceName};
 use crate::jose::{KeyPurpose, KeySet, Thumbprint};
@@ -210,4 +211,38 @@ async fn keep(keys: &Arc<SourceKeys>, shared: &Arc<Shared>) {
         Err(_interrupted) => return,
     }
     shared.keep(keys).await;
+}
+
+impl TrustedSource {
+    /// The workload that may push this source's keys, where they are pushed.
+    pub const fn pusher(&self) -> Option<&ServiceAccount> {
+        match &self.settings.kind {
+            SourceKind::Kubernetes { keys: IssuerKeys::Push { by, .. }, .. } => Some(by),
+            _ => None,
+        }
+    }
+
+    /// This source for credentials that are for that audience alone.
+    #[must_use]
+    pub fn addressed_to(&self, audience: String) -> Arc<Self> {
+        let settings = SourceSettings { audiences: Some([audience].into()), ..self.settings.clone() };
+        Arc::new(Self { settings, keys: Arc::clone(&self.keys), clock: Arc::clone(&self.clock), liveness: None })
+    }
+
+    /// Takes the keys that its pusher sent. Afterwards they are written down too; a disk that fails is logged and shown, and
+    /// costs the keys at a restart.
+    ///
+    /// # Errors
+    /// [`NotTaken`]; the keys are what they were.
+    pub async fn take(&self, push: Push) -> Result<(), NotTaken> {
+        match &self.keys.door {
+            Some(door) => door.take(push).await,
+            None => Err(NotTaken::Gone),
+        }
+    }
+
+    /// Shows that what its pusher sent was refused. Only for what the pusher itself sent: nobody else is to have a say here.
+    pub fn push_refused(&self, why: &str) {
+        self.keys.failed(format!("a push was refused: {why}"));
+    }
 }

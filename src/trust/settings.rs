@@ -70,6 +70,8 @@ pub enum SourceKind {
         issuers: BTreeSet<String>,
         /// Where its keys come from.
         keys: IssuerKeys,
+        /// The API server that is asked whether a token still counts (TokenReview); `None`: signature and claims decide alone.
+        liveness: Option<Endpoint>,
     },
     /// Another OIDC issuer of tokens for workloads: a CI system, a cloud.
     Oidc {

@@ -12,9 +12,9 @@ use tokio_util::sync::CancellationToken;
 use super::authorities::{Authorities, Shelf};
 use super::look_again::Gate;
 use super::origin::Origin;
-use super::push::{Door, NotTaken, Push};
+use super::push::Door;
 use super::status::{Collision, SourceStatus, Tally};
-use super::{Extension, IssuerKeys, LookAgain, ServiceAccount, SourceKind, SourceSettings};
+use super::{Extension, Liveness, LookAgain, SourceSettings};
 use crate::clock::{Clock, Lifetime, Timestamp};
 use crate::identity::{KeyId, SourceName};
 use crate::jose::KeySet;
@@ -29,6 +29,7 @@ pub struct TrustedSource {
     pub settings: SourceSettings,
     pub(super) keys: Arc<SourceKeys>,
     pub(super) clock: Arc<dyn Clock>,
+    pub(super) liveness: Option<Arc<Liveness>>,
 }
 
 /// Keys that may be used.
@@ -130,41 +131,14 @@ impl TrustedSource {
         }
     }
 
-    /// The workload that may push this source's keys, where they are pushed.
-    pub const fn pusher(&self) -> Option<&ServiceAccount> {
-        match &self.settings.kind {
-            SourceKind::Kubernetes { keys: IssuerKeys::Push { by, .. }, .. } => Some(by),
-            _ => None,
-        }
-    }
-
-    /// This source for credentials that are for that audience alone.
-    #[must_use]
-    pub fn addressed_to(&self, audience: String) -> Arc<Self> {
-        let settings = SourceSettings { audiences: Some([audience].into()), ..self.settings.clone() };
-        Arc::new(Self { settings, keys: Arc::clone(&self.keys), clock: Arc::clone(&self.clock) })
-    }
-
-    /// Takes the keys that its pusher sent. Afterwards they are written down too; a disk that fails is logged and shown, and
-    /// costs the keys at a restart.
-    ///
-    /// # Errors
-    /// [`NotTaken`]; the keys are what they were.
-    pub async fn take(&self, push: Push) -> Result<(), NotTaken> {
-        match &self.keys.door {
-            Some(door) => door.take(push).await,
-            None => Err(NotTaken::Gone),
-        }
-    }
-
-    /// Shows that what its pusher sent was refused. Only for what the pusher itself sent: nobody else is to have a say here.
-    pub fn push_refused(&self, why: &str) {
-        self.keys.failed(format!("a push was refused: {why}"));
-    }
-
     /// How many seconds its clock was ahead of ours at its last answer.
     pub fn skew_seconds(&self) -> Option<i64> {
         locked(&self.keys.tally).skew_seconds
+    }
+
+    /// Who is asked whether its workloads still live, if anybody is.
+    pub const fn liveness(&self) -> Option<&Arc<Liveness>> {
+        self.liveness.as_ref()
     }
 
     /// The state of this source at `at`.
@@ -196,6 +170,7 @@ impl TrustedSource {
             refreshes_ok: tally.ok,
             refreshes_failed: tally.failed,
             outbound_attempts: tally.outbound,
+            liveness: self.liveness.as_ref().map(|liveness| liveness.status()),
         }
     }
 }

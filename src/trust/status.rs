@@ -2,7 +2,7 @@
 //!
 //! Decides nothing, and holds no key material.
 
-use super::{Extension, LastPush, OutageBudget};
+use super::{Extension, LastPush, LivenessStatus, OutageBudget};
 use crate::clock::{Lifetime, Timestamp};
 use crate::identity::{KeyId, SourceName};
 use crate::jose::Thumbprint;
@@ -50,6 +50,8 @@ pub struct SourceStatus {
     pub refreshes_failed: u64,
     /// Attempts that went out over a socket.
     pub outbound_attempts: u64,
+    /// How questions whether its workloads live went; `None`: they are not asked.
+    pub liveness: Option<LivenessStatus>,
 }
 
 /// A key that was left out, because a source with the same issuer held it first.

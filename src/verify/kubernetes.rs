@@ -1,6 +1,6 @@
 //! Kubernetes service-account tokens (`standards.md` part 30).
 //!
-//! Projected tokens only. Offline: says nothing about whether the pod or the account still exists (K8S-17).
+//! Projected tokens only. Offline: whether the pod and the account still exist is asked afterwards, if at all (K8S-17).
 
 use super::find_key::Opened;
 use super::{Evidence, Verifier, audience, facts, refuse_claims, validity};

@@ -11,6 +11,7 @@ mod federated;
 mod find_key;
 mod jwt_svid;
 mod kubernetes;
+mod liveness;
 mod nonces;
 mod oidc;
 mod own_token;
@@ -18,6 +19,7 @@ mod parties;
 pub mod person;
 mod proof;
 mod pusher;
+pub mod rests_on;
 mod subject;
 mod validity;
 mod x509_svid;
@@ -28,11 +30,12 @@ pub use nonces::{NonceAge, Nonces};
 pub use own_token::{FLAT_CLAIMS, OwnToken};
 pub use parties::{Binding, LONGEST_CHAIN, Parties, Subject};
 pub use proof::{ProvenKey, invalid as proof_invalid};
+pub use rests_on::RESTS_ON;
 pub use subject::SubjectToken;
 
 use crate::clock::Timestamp;
 use crate::credential::{CompactJws, Shown};
-use crate::identity::{CredentialFacts, CredentialKind, IssuerUrl, KeyId, TrustDomain, WorkloadIdentity};
+use crate::identity::{CredentialFacts, CredentialKind, Instance, IssuerUrl, KeyId, TrustDomain, WorkloadIdentity};
 use crate::jose::{Header, HeaderFault, UnverifiedClaims, VerifiedClaims};
 use crate::reason::{Misshapen, Refusal, Unaccepted, Unverified, quoted};
 use crate::trust::{Reuse, TrustView};
@@ -42,6 +45,7 @@ use crate::trust::{Reuse, TrustView};
 pub struct VerifiedIdentity {
     identity: WorkloadIdentity,
     reuse: Reuse,
+    rests_on: Option<Instance>,
 }
 
 impl VerifiedIdentity {
@@ -54,13 +58,18 @@ impl VerifiedIdentity {
     pub const fn reuse(&self) -> Reuse {
         self.reuse
     }
+
+    /// The objects that its cluster said are there, where the cluster was asked.
+    pub const fn rests_on(&self) -> Option<&Instance> {
+        self.rests_on.as_ref()
+    }
 }
 
 #[cfg(test)]
 impl VerifiedIdentity {
     /// As if it had been verified, for tests of what comes after.
     pub(crate) const fn assumed(identity: WorkloadIdentity, reuse: Reuse) -> Self {
-        Self { identity, reuse }
+        Self { identity, reuse, rests_on: None }
     }
 }
 
@@ -82,8 +91,8 @@ pub struct Verifier<'a> {
 impl Verifier<'_> {
     /// Verifies a credential: shape, source, key, signature, then claims. `evidence` keeps what became known on the way.
     ///
-    /// Waits at most one second, and only for a key id that a source may be asked for. Does not ask whether the workload
-    /// is still alive, and does not look at what the caller wants.
+    /// Waits at most one second for a key id that a source may be asked for, and two where the source's cluster is asked whether the
+    /// workload is still alive. Does not look at what the caller wants.
     ///
     /// # Errors
     /// The first check that does not hold.
@@ -119,7 +128,8 @@ impl Verifier<'_> {
                 federated::accept(self, &opened, evidence)?
             }
         };
-        Ok((VerifiedIdentity { identity, reuse: opened.source.settings.reuse }, opened.claims))
+        let rests_on = liveness::check(self, &opened, jws, &identity).await?;
+        Ok((VerifiedIdentity { identity, reuse: opened.source.settings.reuse, rests_on }, opened.claims))
     }
 }
 

@@ -2,12 +2,12 @@
 //!
 //! Asked at a token exchange, at introspection and at revocation. Nothing of it authenticates a caller, and nothing here asks whether it was revoked.
 
-use super::{Evidence, LONGEST_CHAIN};
+use super::{Evidence, LONGEST_CHAIN, RESTS_ON, rests_on};
 use crate::clock::Timestamp;
 use crate::credential::CompactJws;
 use crate::identity::{
-    Assurance, AttributeName, Attributes, Audience, Confirmation, CredentialFacts, CredentialKind, IssuerUrl, KeyId,
-    PERSON, ScopeSet, SourceName, SpiffeId, VerifiedSubject, WorkloadIdentity,
+    Assurance, AttributeName, Attributes, Audience, Confirmation, CredentialFacts, CredentialKind, Instance, IssuerUrl,
+    KeyId, PERSON, ScopeSet, SourceName, SpiffeId, VerifiedSubject, WorkloadIdentity,
 };
 use crate::jose::{Candidates, ClaimFault, Header, KeySet, Object, UnverifiedClaims, VerifiedClaims, open};
 use crate::reason::{Misshapen, Refusal, Unaccepted, Unverified, quoted};
@@ -40,6 +40,8 @@ pub struct OwnToken {
     pub expires_at: Timestamp,
     /// `cnf`: the key that it is bound to.
     pub confirmation: Option<Confirmation>,
+    /// `rests_on`: the objects of clusters without which it does not count.
+    pub rests_on: Vec<Instance>,
     /// The key of ours that signed it.
     pub key_id: KeyId,
 }
@@ -118,6 +120,7 @@ impl OwnToken {
             not_before: time("nbf")?,
             expires_at,
             confirmation,
+            rests_on: rests_on::read(claims.get(RESTS_ON))?,
             id,
             key_id,
         })

@@ -1,7 +1,7 @@
 //! Everybody who takes part in a request, verified.
 
 use crate::clock::Timestamp;
-use crate::identity::{Confirmation, ScopeSet, SpiffeId, VerifiedSubject, WorkloadIdentity};
+use crate::identity::{Confirmation, Instance, ScopeSet, SpiffeId, VerifiedSubject, WorkloadIdentity};
 use crate::jose::Object;
 
 use super::VerifiedIdentity;
@@ -39,6 +39,21 @@ pub struct Subject {
     pub may_act: Option<Object>,
     /// The key that its token is bound to.
     pub confirmation: Option<Confirmation>,
+    /// The objects of clusters that its token rests on.
+    pub rests_on: Vec<Instance>,
+}
+
+impl Parties {
+    /// The objects of clusters without which nothing that comes of this request may count: the caller's, and the subject's token's.
+    pub fn rests_on(&self) -> Vec<Instance> {
+        let mut all: Vec<Instance> = self.client.rests_on().into_iter().cloned().collect();
+        for one in self.subject.iter().flat_map(|subject| &subject.rests_on) {
+            if !all.contains(one) {
+                all.push(one.clone());
+            }
+        }
+        all
+    }
 }
 
 impl Subject {

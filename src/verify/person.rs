@@ -63,6 +63,7 @@ pub async fn verify(
         addressed_to: None,
         may_act,
         confirmation: bound_to(claims)?,
+        rests_on: Vec::new(),
     };
     let facts = facts(claims, evidence, &window)?;
     Ok(SubjectToken { subject, id: facts.id, issued_at: facts.issued_at, workload: None })

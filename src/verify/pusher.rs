@@ -34,6 +34,7 @@ impl Verifier<'_> {
         let opened =
             find_key::open_with(slice::from_ref::<Arc<_>>(&source), jws, &header, claims, self.at, evidence).await?;
         let identity = federated::accept(self, &opened, evidence)?;
-        Ok(VerifiedIdentity { identity, reuse: Reuse::Once })
+        // Whether its pod still lives is not asked: a cluster whose keys are pushed is one that nobody reaches.
+        Ok(VerifiedIdentity { identity, reuse: Reuse::Once, rests_on: None })
     }
 }

@@ -51,6 +51,7 @@ impl Verifier<'_> {
                 addressed_to: None,
                 may_act: claims.optional_object("may_act").map_err(refuse_claims)?.cloned(),
                 confirmation: None,
+                rests_on: verified.rests_on().into_iter().cloned().collect(),
             },
             workload: Some(verified),
         })

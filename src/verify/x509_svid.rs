@@ -69,7 +69,7 @@ pub(super) fn verify(
         id,
     };
     // Whoever has seen a certificate cannot show it: its key is proven in each handshake, so it may be shown again.
-    Ok(VerifiedIdentity { identity, reuse: Reuse::Allowed })
+    Ok(VerifiedIdentity { identity, reuse: Reuse::Allowed, rests_on: None })
 }
 
 /// The SPIFFE ID of a leaf that may be one: exactly one URI name (XSV-01), and the usages of a leaf (XSV-02 to XSV-04).

@@ -22,6 +22,7 @@ mod faults;
 mod fuzz;
 mod grpc;
 mod limits;
+mod liveness;
 mod mtls;
 mod pushes;
 mod requirements;

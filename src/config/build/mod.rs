@@ -3,6 +3,7 @@
 //! Must never fill in for a value that is written and bad: a default stands for an absent key alone.
 
 mod keys;
+mod liveness;
 mod resource;
 mod rule;
 mod server;

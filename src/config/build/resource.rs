@@ -28,7 +28,8 @@ const MAX_CLAIMS_BYTES: usize = 2048;
 const MAX_CLAIM_NAME: usize = 128;
 /// Claims that we make ourselves, and registered ones whose meaning is not the operator's to give
 /// (RFC 7519 §4.1, RFC 7800 §3.1, RFC 8693 §4, RFC 9068 §2.2, RFC 9396 §9, OIDC Core §2).
-const RESERVED: [&str; 31] = [
+const RESERVED: [&str; 32] = [
+    "rests_on",
     "iss",
     "sub",
     "aud",

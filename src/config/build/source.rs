@@ -5,13 +5,14 @@
 use std::collections::BTreeSet;
 
 use super::keys::keys;
+use super::liveness::liveness;
 use super::{Built, Desk, parsed};
 use crate::clock::Lifetime;
 use crate::config::field::{Field, values};
 use crate::config::ledger::Said;
 use crate::config::net;
 use crate::config::place::PlaceId;
-use crate::config::raw::{Bundle, Kubernetes, List, Liveness, Oidc, Reuse, Source, Spiffe, Texts};
+use crate::config::raw::{Bundle, Kubernetes, List, Oidc, Reuse, Source, Spiffe, Texts};
 use crate::identity::{AttributeName, GroupName, IdentityTemplate, PathTemplate, SourceName, TrustDomain};
 use crate::jose::Algorithm;
 use crate::reason::quoted;
@@ -193,10 +194,9 @@ fn bundle(desk: Desk<'_>, raw: &Bundle, at: PlaceId) -> Option<std::path::PathBu
 fn kubernetes(desk: Desk<'_>, raw: &Kubernetes, at: PlaceId) -> Option<SourceKind> {
     let ledger = desk.ledger;
     let issuers = set(desk, "issuer", &raw.issuers, |text| compared("an issuer", text)).needed(ledger, at, "issuers");
-    let liveness = raw.liveness.try_map(ledger, |Liveness::None| Ok(())).or(());
     let keys = keys(desk, &raw.keys, true, at);
-    liveness?;
-    Some(SourceKind::Kubernetes { issuers: issuers?, keys: keys? })
+    let liveness = raw.liveness.and_then(|raw, at| liveness(desk, raw, keys.as_ref(), at)).or(None);
+    Some(SourceKind::Kubernetes { issuers: issuers?, keys: keys?, liveness: liveness? })
 }
 
 fn oidc(desk: Desk<'_>, raw: &Oidc, at: PlaceId) -> Option<SourceKind> {

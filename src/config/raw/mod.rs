@@ -2,6 +2,7 @@
 //!
 //! Must never give a key a meaning: that is the builders'. The published schema is made of the same types.
 
+mod liveness;
 mod policy;
 mod source;
 
@@ -9,12 +10,11 @@ use schemars::{JsonSchema, Schema};
 use serde::Deserialize;
 use serde_json::json;
 
+pub(super) use liveness::{Liveness, TokenReview};
 pub(super) use policy::{
     AsWho, From, FromValue, Mode, OnBehalfOf, Only, Require, Resource, Rule, Signature, Test, To, TokenType,
 };
-pub(super) use source::{
-    ApiServer, Bundle, Keys, Kubernetes, Liveness, Oidc, Push, PushedBy, Reuse, Source, Spiffe, Subjects,
-};
+pub(super) use source::{ApiServer, Bundle, Keys, Kubernetes, Oidc, Push, PushedBy, Reuse, Source, Spiffe, Subjects};
 
 use super::field::Field;
 

@@ -5,7 +5,7 @@
 use schemars::{JsonSchema, Schema};
 use serde::Deserialize;
 
-use super::{Duration, Text, Texts, one_of, required};
+use super::{Duration, Liveness, Text, Texts, one_of, required};
 use crate::config::field::Field;
 
 /// One authority whose word counts: a SPIFFE trust domain, a cluster, or another OIDC issuer such as a CI system.
@@ -186,12 +186,4 @@ pub(in crate::config) enum Reuse {
     Once,
     /// A credential stays with the key that was proven when it first gave a token; every token is bound.
     Bound,
-}
-
-/// `kubernetes.liveness`.
-#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub(in crate::config) enum Liveness {
-    /// Signature and claims decide alone.
-    None,
 }

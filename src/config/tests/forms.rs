@@ -164,3 +164,59 @@ fn the_server_has_defaults() {
     let limits = limited.configuration.limits;
     assert_eq!((limits.per_identity.unwrap().to_string(), limits.in_flight), ("90/m".to_owned(), 8));
 }
+
+#[test]
+fn k8s_16_forms_of_liveness() {
+    let asked = |text: &str| match kind(&format!("kubernetes: {{ issuers: [x], {text} }}")) {
+        (SourceKind::Kubernetes { liveness, .. }, folder) => (liveness, folder),
+        other => panic!("{other:?}"),
+    };
+    for text in ["keys: { api_server: {} }", "keys: { api_server: {} }, liveness: none"] {
+        assert_eq!(asked(text).0, None, "{text}");
+    }
+    let server = "keys: { api_server: { url: https://10.0.0.1:6443, ca: a.crt, token: t } }";
+    let endpoint = |url: &str, ca: std::path::PathBuf, token: std::path::PathBuf| {
+        Some(crate::trust::Endpoint { url: url::Url::parse(url).unwrap(), ca: Some(ca), token: Some(token) })
+    };
+    let (found, folder) = asked(&format!("{server}, liveness: {{ token_review: {{}} }}"));
+    assert_eq!(found, endpoint("https://10.0.0.1:6443", folder.join("a.crt"), folder.join("t")));
+    // Another account may ask, of the same API server.
+    let (found, folder) = asked(&format!("{server}, liveness: {{ token_review: {{ token: reviewer }} }}"));
+    assert_eq!(found, endpoint("https://10.0.0.1:6443", folder.join("a.crt"), folder.join("reviewer")));
+    let (found, folder) =
+        asked("keys: { file: jwks.json }, liveness: { token_review: { url: https://10.0.0.2, ca: b.crt, token: u } }");
+    assert_eq!(found, endpoint("https://10.0.0.2", folder.join("b.crt"), folder.join("u")));
+    let mount = std::path::Path::new("/var/run/secrets/kubernetes.io/serviceaccount");
+    let (found, _) = asked("keys: { api_server: {} }, liveness: { token_review: {} }");
+    assert_eq!(found, endpoint("https://kubernetes.default.svc", mount.join("ca.crt"), mount.join("token")));
+}
+
+#[test]
+fn liveness_is_never_asked_of_nobody_or_without_a_token() {
+    let server = "keys: { api_server: { url: https://10.0.0.1 } }";
+    for (text, path, why) in [
+        (format!("{server}, liveness: {{ token_review: {{}} }}"), "liveness.token_review", "`token` is missing"),
+        (
+            format!("{server}, liveness: {{ token_review: {{ url: https://10.0.0.2 }} }}"),
+            "liveness.token_review",
+            "`token` is missing",
+        ),
+        ("keys: { file: x }, liveness: { token_review: {} }".to_owned(), "liveness.token_review", "`url` is missing"),
+        ("keys: { file: x }, liveness: {}".to_owned(), "liveness", "`token_review` is missing"),
+        (
+            "keys: { file: x }, liveness: { token_review: { url: http://10.0.0.1, token: t } }".to_owned(),
+            "liveness.token_review.url",
+            "https",
+        ),
+        ("keys: { file: x }, liveness: { pods: {} }".to_owned(), "liveness.pods", "unknown key"),
+        ("keys: { file: x }, liveness: [none]".to_owned(), "liveness", "a map with `token_review`"),
+    ] {
+        let report = load_text("asked", &with_source(&format!("name: a\nkubernetes: {{ issuers: [x], {text} }}")))
+            .expect_err(&text);
+        let path = format!("trust[0].kubernetes.{path}");
+        assert!(
+            report.findings().iter().any(|finding| finding.path == path && finding.message.contains(why)),
+            "{path}: {report}"
+        );
+    }
+}

@@ -18,6 +18,7 @@ fn person() -> Subject {
         addressed_to: None,
         may_act: None,
         confirmation: None,
+        rests_on: Vec::new(),
     }
 }
 

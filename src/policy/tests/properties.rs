@@ -82,6 +82,7 @@ fn a_subject() -> impl Strategy<Value = Option<Subject>> {
             addressed_to: None,
             may_act: None,
             confirmation: None,
+            rests_on: Vec::new(),
         })
     })
 }

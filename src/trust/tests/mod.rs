@@ -140,7 +140,7 @@ fn settings(name: &str, kind: SourceKind) -> SourceSettings {
 }
 
 fn cluster(name: &str, keys: IssuerKeys) -> SourceSettings {
-    settings(name, SourceKind::Kubernetes { issuers: BTreeSet::from([ISSUER.to_owned()]), keys })
+    settings(name, SourceKind::Kubernetes { issuers: BTreeSet::from([ISSUER.to_owned()]), keys, liveness: None })
 }
 
 fn cluster_file(name: &str, path: &Path) -> SourceSettings {

@@ -70,6 +70,10 @@ async fn ready(State(state): State<AdminState>) -> Response {
                 "clock_skew_seconds": source.skew_seconds,
                 "extended": source.extension.as_ref().map(extended),
                 "last_error": source.last_error,
+                "liveness": source.liveness.as_ref().map(|liveness| json!({
+                    "last_answer": liveness.last_answer.map(crate::clock::Timestamp::to_rfc3339),
+                    "last_error": liveness.last_error,
+                })),
                 "keys_that_belong_to": source.collisions.iter().map(|key| key.holder.to_string()).collect::<Vec<_>>(),
             })
         })

@@ -19,6 +19,7 @@ use crate::clock::Lifetime;
 
 use super::super::WorldFault;
 use super::super::behaviour::{Orders, obey};
+use super::metadata;
 use super::objects::Kind;
 use super::review::{self, Reviewed};
 use super::status::Refusal;
@@ -39,6 +40,8 @@ pub(super) fn router(core: Arc<Core>) -> Router {
         .route(JWKS_PATH, get(jwks))
         .route("/api/v1/namespaces/{namespace}/serviceaccounts/{name}/token", post(token_request))
         .route(TOKEN_REVIEW_PATH, post(token_review))
+        .route("/api/v1/namespaces/{namespace}/pods/{name}", get(metadata::pod))
+        .route("/api/v1/namespaces/{namespace}/serviceaccounts/{name}", get(metadata::service_account))
         .fallback(|| async { Refusal::not_found("paths", "the one asked for") })
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(middleware::from_fn_with_state(orders, obey))
@@ -46,7 +49,7 @@ pub(super) fn router(core: Arc<Core>) -> Router {
 }
 
 /// Who is asking.
-enum Caller {
+pub(super) enum Caller {
     Admin,
     ServiceAccount(String),
     Anonymous,
@@ -54,7 +57,7 @@ enum Caller {
 
 impl Caller {
     /// Authentication comes before everything else: a bad token is 401 even where none is needed.
-    fn of(core: &Core, headers: &HeaderMap) -> Result<Self, Refusal> {
+    pub(super) fn of(core: &Core, headers: &HeaderMap) -> Result<Self, Refusal> {
         let Some(value) = headers.get(header::AUTHORIZATION) else { return Ok(Self::Anonymous) };
         let token =
             value.to_str().ok().and_then(|value| value.strip_prefix("Bearer ")).ok_or_else(Refusal::unauthorized)?;
@@ -65,7 +68,7 @@ impl Caller {
         Ok(Self::ServiceAccount(reviewed.username))
     }
 
-    fn must_be_admin(&self, what: &str) -> Result<(), Refusal> {
+    pub(super) fn must_be_admin(&self, what: &str) -> Result<(), Refusal> {
         match self {
             Self::Admin => Ok(()),
             Self::ServiceAccount(user) => Err(Refusal::forbidden(user, what)),

@@ -1,8 +1,9 @@
-//! A pretend Kubernetes API server over HTTPS: discovery, keys, TokenRequest and TokenReview, as the real one answers them.
+//! A pretend Kubernetes API server over HTTPS: discovery, keys, TokenRequest, TokenReview, pods and accounts, as the real one answers them.
 //!
 //! Never more of Kubernetes than a token issuer: no watch, no storage, no roles beyond one admin token.
 
 mod api;
+mod metadata;
 mod objects;
 mod review;
 mod status;
@@ -37,6 +38,11 @@ pub const TOKEN_REVIEW_PATH: &str = "/apis/authentication.k8s.io/v1/tokenreviews
 /// The path of TokenRequest for one service account.
 pub fn token_request_path(namespace: &str, service_account: &str) -> String {
     format!("/api/v1/namespaces/{namespace}/serviceaccounts/{service_account}/token")
+}
+
+/// The path of one pod.
+pub fn pod_path(namespace: &str, name: &str) -> String {
+    format!("/api/v1/namespaces/{namespace}/pods/{name}")
 }
 
 /// What a cluster is like.

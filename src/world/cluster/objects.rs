@@ -50,7 +50,7 @@ pub(super) struct Object {
     pub(super) service_account: Option<String>,
     /// For pods.
     pub(super) node: Option<String>,
-    deleted_at: Option<Timestamp>,
+    pub(super) deleted_at: Option<Timestamp>,
 }
 
 type Place = (Kind, String, String);

@@ -20,25 +20,34 @@ pub(super) struct Reviewed {
 }
 
 /// Why it is not.
-pub(super) struct NotGood(pub(super) &'static str);
+pub(super) struct NotGood(pub(super) String);
+
+impl NotGood {
+    fn saying(why: &str) -> Self {
+        Self(why.to_owned())
+    }
+}
 
 /// `audiences` are those that the asker goes by; none means the API server's own.
 pub(super) fn review(core: &Core, token: &str, audiences: &[String]) -> Result<Reviewed, NotGood> {
     let keys = core.state().keys.all();
-    let claims = signature::open(token, &keys).ok_or(NotGood("invalid signature"))?;
+    let claims = signature::open(token, &keys).ok_or_else(|| NotGood::saying("invalid signature"))?;
     let claim = |name: &str| claims.get(name).and_then(Value::as_str);
     if !claim("iss").is_some_and(|issuer| core.settings.issuers.iter().any(|known| known == issuer)) {
-        return Err(NotGood("unknown issuer"));
+        return Err(NotGood::saying("unknown issuer"));
     }
     in_time(core, &claims)?;
     let audiences = common_audiences(core, &claims, audiences)?;
-    let own = claims.get("kubernetes.io").and_then(Value::as_object).ok_or(NotGood("missing kubernetes.io claim"))?;
-    let namespace = own.get("namespace").and_then(Value::as_str).ok_or(NotGood("missing namespace"))?;
+    let own = claims
+        .get("kubernetes.io")
+        .and_then(Value::as_object)
+        .ok_or_else(|| NotGood::saying("missing kubernetes.io claim"))?;
+    let namespace = own.get("namespace").and_then(Value::as_str).ok_or_else(|| NotGood::saying("missing namespace"))?;
     let (account, uid) =
-        alive(core, own, Kind::ServiceAccount, namespace)?.ok_or(NotGood("missing service account"))?;
+        alive(core, own, Kind::ServiceAccount, namespace)?.ok_or_else(|| NotGood::saying("missing service account"))?;
     let username = format!("system:serviceaccount:{namespace}:{account}");
     if claim("sub") != Some(username.as_str()) {
-        return Err(NotGood("subject does not match the service account"));
+        return Err(NotGood::saying("subject does not match the service account"));
     }
     let mut extra = BTreeMap::new();
     if let Some(id) = claim("jti") {
@@ -61,10 +70,10 @@ fn in_time(core: &Core, claims: &Map<String, Value>) -> Result<(), NotGood> {
     let now = core.surroundings.now().seconds();
     let moment = |name: &str| claims.get(name).and_then(Value::as_i64);
     if moment("exp").is_none_or(|end| now >= end) {
-        return Err(NotGood("service account token has expired"));
+        return Err(NotGood::saying("service account token has expired"));
     }
     if moment("nbf").is_some_and(|start| now < start) {
-        return Err(NotGood("service account token is not valid yet"));
+        return Err(NotGood::saying("service account token is not valid yet"));
     }
     Ok(())
 }
@@ -77,7 +86,7 @@ fn common_audiences(core: &Core, claims: &Map<String, Value>, asked: &[String]) 
         |audience: &&String| in_token.is_some_and(|values| values.iter().any(|value| value == audience.as_str()));
     let common: Vec<String> = wanted.iter().filter(named).cloned().collect();
     if common.is_empty() {
-        return Err(NotGood("token audiences are invalid for the target audiences"));
+        return Err(NotGood::saying("token audiences are invalid for the target audiences"));
     }
     Ok(common)
 }
@@ -96,12 +105,16 @@ fn alive(
         Kind::Node => "node",
     };
     let Some(reference) = own.get(member) else { return Ok(None) };
-    let part = |name: &str| reference.get(name).and_then(Value::as_str).ok_or(NotGood("incomplete reference"));
+    let part =
+        |name: &str| reference.get(name).and_then(Value::as_str).ok_or_else(|| NotGood::saying("incomplete reference"));
     let (name, uid) = (part("name")?, part("uid")?);
     let state = core.state();
     let object = state.objects.alive(kind, namespace, name, core.surroundings.now());
     if object.is_none_or(|object| object.uid != uid) {
-        return Err(NotGood("service account token has been invalidated"));
+        return Err(match kind {
+            Kind::ServiceAccount => NotGood(format!("serviceaccounts \"{name}\" not found")),
+            Kind::Pod | Kind::Secret | Kind::Node => NotGood::saying("service account token has been invalidated"),
+        });
     }
     Ok(Some((name.to_owned(), uid.to_owned())))
 }

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use countersign::trust::{IssuerKeys, SourceKind};
 use serde_json::{Value, json};
 
 use super::{documents, object, service_configuration, taken, text};
@@ -9,6 +10,7 @@ use super::{documents, object, service_configuration, taken, text};
 const SERVICE: &str = "kubernetes/service.yaml";
 const ACCOUNT: &str = "kubernetes/remote-cluster-discovery.yaml";
 const FEEDER: &str = "kubernetes/feeder.yaml";
+const LIVENESS: &str = "kubernetes/liveness.yaml";
 const ANONYMOUS: &str = "kubernetes/remote-cluster-discovery-anonymous.yaml";
 
 fn list(value: &Value) -> &[Value] {
@@ -251,4 +253,27 @@ fn remote_clusters_show_their_keys_and_nothing_else() {
     for file in ["edge-2.token", "edge-2-ca.crt"] {
         assert!(source.contains(file) && text(ACCOUNT).contains(&format!(">{file}")), "{file}");
     }
+}
+
+#[test]
+fn k8s_17_who_asks_for_liveness_may_review_tokens_and_see_pods_and_accounts() {
+    let (role, binding) = (object(LIVENESS, "ClusterRole"), object(LIVENESS, "ClusterRoleBinding"));
+    let rules = json!([
+        { "apiGroups": ["authentication.k8s.io"], "resources": ["tokenreviews"], "verbs": ["create"] },
+        { "apiGroups": [""], "resources": ["pods", "serviceaccounts"], "verbs": ["get"] },
+    ]);
+    assert_eq!(role["rules"], rules);
+    assert_eq!(binding["roleRef"]["name"], role["metadata"]["name"]);
+    let account = &object(SERVICE, "ServiceAccount")["metadata"];
+    let subject = json!([{ "kind": "ServiceAccount", "name": account["name"], "namespace": account["namespace"] }]);
+    assert_eq!(binding["subjects"], subject);
+    // The source that it shows is the one of the service, which is asked now.
+    let shown = shown_source(LIVENESS).replace("name: eu1", "name: eu2");
+    let configuration = taken(&service_configuration().0.replacen("trust:\n", &format!("trust:\n{shown}"), 1));
+    let SourceKind::Kubernetes { liveness: Some(asked), keys: IssuerKeys::ApiServer(server), .. } =
+        &configuration.sources[0].kind
+    else {
+        panic!("{:?}", configuration.sources[0].kind)
+    };
+    assert_eq!(asked, server);
 }

@@ -1,0 +1,87 @@
+//! Whether what was verified still lives, where its source says that the cluster is asked (K8S-16, K8S-17).
+//!
+//! Asked after signature and claims hold, never before: junk costs no outbound call. Silence of the cluster is never the caller's fault.
+
+use super::find_key::Opened;
+use super::{Verifier, refuse_claims};
+use crate::clock::Lifetime;
+use crate::credential::CompactJws;
+use crate::identity::{Instance, Object, WorkloadIdentity};
+use crate::jose::VerifiedClaims;
+use crate::reason::{Refusal, Unaccepted, Unavailable, Unverified};
+use crate::trust::{Expected, Verdict};
+
+/// How long a caller waits whose cluster cannot be asked now.
+const RETRY: Lifetime = Lifetime::from_seconds(5);
+
+/// Asks the cluster for its word on a verified token. The objects that the token rests on, where the cluster was asked.
+pub(super) async fn check(
+    verifier: &Verifier<'_>,
+    opened: &Opened,
+    jws: &CompactJws,
+    identity: &WorkloadIdentity,
+) -> Result<Option<Instance>, Refusal> {
+    let Some(liveness) = opened.source.liveness() else { return Ok(None) };
+    let ours = || [verifier.issuer.as_str().to_owned()].into();
+    let audiences = opened.source.settings.audiences.clone().unwrap_or_else(ours);
+    let verdict = liveness.review(jws.whole(), &audiences, expected(&opened.claims)?).await;
+    refuse(verdict)?;
+    Ok(Instance::of(identity))
+}
+
+impl Verifier<'_> {
+    /// Whether the objects that a token of ours rests on are there still. Those of a source that is no longer configured, or no longer
+    /// asked, are not asked for.
+    ///
+    /// # Errors
+    /// `not_alive` when one is gone, `liveness_unavailable` when its cluster cannot be asked.
+    pub async fn still_alive(&self, rests_on: &[Instance]) -> Result<(), Refusal> {
+        for instance in rests_on {
+            let source = self.trust.sources().find(|source| source.settings.name == instance.source);
+            if let Some(liveness) = source.and_then(|source| source.liveness()) {
+                refuse(liveness.objects(instance).await)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What the cluster should say, by the token's own verified claims.
+fn expected(claims: &VerifiedClaims) -> Result<Expected, Refusal> {
+    let platform = claims.optional_object("kubernetes.io").map_err(refuse_claims)?;
+    let object = |kind: &str| {
+        let object = platform.and_then(|platform| platform.object(kind))?;
+        Object::of(object.text("name"), object.text("uid"))
+    };
+    Ok(Expected {
+        username: claims.text("sub").map_err(refuse_claims)?.to_owned(),
+        uid: object("serviceaccount").map(|account| account.uid).unwrap_or_default(),
+        pod: object("pod"),
+        node: object("node"),
+        token_id: claims.optional_text("jti").map_err(refuse_claims)?.map(str::to_owned),
+    })
+}
+
+fn refuse(verdict: Verdict) -> Result<(), Refusal> {
+    Err(match verdict {
+        Verdict::Alive => return Ok(()),
+        Verdict::Gone(why) => Refusal::unaccepted(
+            Unaccepted::NotAlive,
+            "Your platform says that this token no longer counts: its pod or service account is gone, or it has ended there.",
+            why,
+        ),
+        Verdict::OtherAudience { got, want } => Refusal::unaccepted(
+            Unaccepted::AudienceMismatch,
+            "Your platform does not say that this token is for us.",
+            "TokenReview answers with none of the audiences that were asked for: an authenticator of the API server takes the \
+             token and knows no audiences",
+        )
+        .comparing(got, want),
+        Verdict::OtherUser { got, want } => Refusal::unverified(
+            Unverified::SubjectInvalid,
+            "TokenReview and the token contradict each other: is that the API server whose keys these are?",
+        )
+        .comparing(got, want),
+        Verdict::Unknown(why) => Refusal::unavailable(Unavailable::LivenessUnavailable, why, RETRY),
+    })
+}
