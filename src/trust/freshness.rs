@@ -8,16 +8,15 @@ use http::header::{AGE, CACHE_CONTROL, DATE, EXPIRES, HeaderName};
 use super::outbound::date_of;
 use crate::clock::Lifetime;
 
-/// Without any word of the source. SPIFFE's own default, and well below the time that platforms publish a key before its first use.
+/// Without any word of the source, and at the latest: a header makes nobody keep a withdrawn key for longer. API servers say an hour,
+/// and platforms that rotate weekly seven days. SPIFFE's own default, and well below the time that platforms publish a key before its first use.
 const REGULAR: Lifetime = Lifetime::from_minutes(5);
 /// A source cannot make us ask more often.
 const SHORTEST: Lifetime = Lifetime::from_minutes(1);
-/// A source cannot make us keep a withdrawn key for longer: platforms that rotate weekly send a header of seven days.
-const LONGEST: Lifetime = Lifetime::from_minutes(15);
 
 /// The time until the next regular attempt, before jitter.
 pub(super) fn until_next(said: Option<Lifetime>) -> Lifetime {
-    said.map_or(REGULAR, |said| said.clamp(SHORTEST, LONGEST))
+    said.map_or(REGULAR, |said| said.clamp(SHORTEST, REGULAR))
 }
 
 /// For how long an answer with these headers is fresh; `None` when they do not say.
@@ -110,8 +109,8 @@ mod tests {
     }
 
     #[test]
-    fn no_header_makes_us_ask_all_the_time_or_hardly_ever() {
-        for (said, minutes) in [(None, 5), (Some(0), 1), (Some(59), 1), (Some(240), 4), (Some(604_800), 15)] {
+    fn no_header_makes_us_ask_all_the_time_or_more_rarely_than_without() {
+        for (said, minutes) in [(None, 5), (Some(0), 1), (Some(59), 1), (Some(240), 4), (Some(604_800), 5)] {
             assert_eq!(until_next(said.map(Lifetime::from_seconds)), Lifetime::from_minutes(minutes), "{said:?}");
         }
     }

@@ -13,7 +13,7 @@ const SECONDS: usize = 60;
 const A_SECOND: usize = 1000;
 const CLUSTERS: usize = 10;
 
-/// One at the start, and one for each 30 s (JWK-13); the regular polls are 15 minutes apart.
+/// One at the start, and one for each 30 s (JWK-13); the regular polls are five minutes apart.
 const BOUND: u64 = 1 + SECONDS as u64 / 30;
 
 #[tokio::test(flavor = "multi_thread")]
