@@ -18,9 +18,10 @@ JWT_BEARER = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
-def http(url, data=None):
+def http(url, data=None, method=None, headers=None):
+    request = urllib.request.Request(url, data, headers or {}, method=method)
     try:
-        with opener.open(url, data, timeout=10) as answer:
+        with opener.open(request, timeout=10) as answer:
             return answer.status, answer.read(1 << 20)
     except urllib.error.HTTPError as error:
         with error:
@@ -71,6 +72,7 @@ trust:
     scopes: [read, write]
     lifetime: 5m
     owner: team-commerce
+    served_by: {{ source: eu1, namespace: shop, service_account: orders }}
 rules:
   - name: the shop may use orders
     from: {{ group: fleet, namespace: shop, service_account: api }}
@@ -97,7 +99,22 @@ rules:
             resource=ORDERS, scope="read",
         )
 
+    def introspect(self, token, own):
+        return self.form("/introspect", client_assertion_type=JWT_BEARER, client_assertion=own, token=token)
+
+    def push(self, source, token, keys):
+        """PUT of a key set, as `countersign feed` does it."""
+        status, body = http(
+            f"{self.issuer}/sources/{source}/keys", json.dumps(keys).encode(), "PUT",
+            {"authorization": f"Bearer {token}", "content-type": "application/jwk-set+json"},
+        )
+        return status, parsed(body)
+
     # --- its commands --------------------------------------------------------------------
+
+    def doctor(self):
+        code, out, err = run_once(BINARY, "doctor", "--config", self.config, "-o", "json", cwd=self.work, env=self.environment)
+        return code, out + err
 
     def source(self, name):
         """What `status` says of a source."""
