@@ -36,11 +36,25 @@ pub(super) struct Outbound {
     built: Option<Built>,
     /// The `Date` of the last answer.
     date: Option<Timestamp>,
+    /// Whether plain http may be asked: of ourselves, on a loopback address.
+    plain: bool,
 }
 
 impl Outbound {
     pub(super) const fn new(endpoint: Endpoint) -> Self {
-        Self { endpoint, built: None, date: None }
+        Self { endpoint, built: None, date: None, plain: false }
+    }
+
+    /// The client for our own public URL, which may be plain http on a loopback address.
+    pub(super) fn to_ourselves(endpoint: Endpoint) -> Self {
+        let loopback = match endpoint.url.host() {
+            Some(url::Host::Domain(name)) => name == "localhost",
+            Some(url::Host::Ipv4(address)) => address.is_loopback(),
+            Some(url::Host::Ipv6(address)) => address.is_loopback(),
+            None => false,
+        };
+        let plain = loopback && endpoint.url.scheme() == "http";
+        Self { plain, ..Self::new(endpoint) }
     }
 
     /// What the other side's clock said in its last answer (RFC 9110 §6.6.1), in whole seconds.
@@ -55,7 +69,8 @@ impl Outbound {
     pub(super) async fn get(&mut self, url: &Url) -> Result<Vec<u8>, String> {
         let asked = format!("GET {}", shown(url));
         let fault = |why: String| format!("{asked}: {why}");
-        if url.scheme() != "https" {
+        let ourselves = self.plain && url.origin() == self.endpoint.url.origin();
+        if url.scheme() != "https" && !ourselves {
             return Err(fault("only https is asked".to_owned()));
         }
         let (client, token) = self.prepare().await.map_err(fault)?;
@@ -86,8 +101,8 @@ impl Outbound {
 
     /// Reads the authorities and the token anew (K8S-21); the client is built again when the authorities have changed.
     async fn prepare(&mut self) -> Result<(reqwest::Client, Option<HeaderValue>), String> {
-        let (endpoint, built) = (self.endpoint.clone(), self.built.take());
-        let reading = tokio::task::spawn_blocking(move || read_files(&endpoint, built));
+        let (endpoint, built, plain) = (self.endpoint.clone(), self.built.take(), self.plain);
+        let reading = tokio::task::spawn_blocking(move || read_files(&endpoint, built, plain));
         let (ca, client, token) =
             reading.await.map_err(|_gone| "preparing the request was interrupted".to_owned())??;
         self.built = Some((ca, client.clone()));
@@ -152,6 +167,7 @@ type Built = (Vec<u8>, reqwest::Client);
 fn read_files(
     endpoint: &Endpoint,
     built: Option<Built>,
+    plain: bool,
 ) -> Result<(Vec<u8>, reqwest::Client, Option<HeaderValue>), String> {
     let token = endpoint.token.as_deref().map(read_token).transpose()?;
     let ca = match &endpoint.ca {
@@ -161,7 +177,7 @@ fn read_files(
     match built {
         Some((same, client)) if same == ca => Ok((ca, client, token)),
         _ => {
-            let client = client(&ca, endpoint.ca.as_deref())?;
+            let client = client(&ca, endpoint.ca.as_deref(), plain)?;
             Ok((ca, client, token))
         }
     }
@@ -223,7 +239,7 @@ fn read_token(path: &Path) -> Result<HeaderValue, String> {
     })
 }
 
-fn client(ca: &[u8], path: Option<&Path>) -> Result<reqwest::Client, String> {
+fn client(ca: &[u8], path: Option<&Path>, plain: bool) -> Result<reqwest::Client, String> {
     let mut roots = rustls::RootCertStore::empty();
     match path {
         Some(path) => {
@@ -237,7 +253,7 @@ fn client(ca: &[u8], path: Option<&Path>) -> Result<reqwest::Client, String> {
         }
         None => {
             let (_added, _odd) = roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-            if roots.is_empty() {
+            if roots.is_empty() && !plain {
                 return Err("the system has no certificate authorities; give the source a `ca`".to_owned());
             }
         }
@@ -251,7 +267,7 @@ fn client(ca: &[u8], path: Option<&Path>) -> Result<reqwest::Client, String> {
     tls.alpn_protocols = vec![b"http/1.1".to_vec()];
     reqwest::Client::builder()
         .tls_backend_preconfigured(tls)
-        .https_only(true)
+        .https_only(!plain)
         .http1_only()
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()
