@@ -2,6 +2,7 @@
 //!
 //! Builds every part once, hands it to the parts that need it, and ends them in order. Decides nothing.
 
+mod canary;
 mod own_svid;
 mod store;
 mod telemetry;
@@ -187,6 +188,9 @@ impl App {
             sources_ready.release();
         });
         tokio::spawn(store::forget(store, Arc::clone(&app.clock), app.background.clone()));
+        let (ring, metrics) = (Arc::clone(app.exchange.issuer().ring()), app.exchange.metrics().clone());
+        let issuer = app.fixed.lock().await.issuer.clone();
+        tokio::spawn(canary::follow(issuer, ring, Arc::clone(&app.clock), metrics, app.background.clone()));
         tokio::spawn(watch::follow(Arc::clone(&app)));
         Ok(app)
     }

@@ -16,6 +16,8 @@ use super::SigningSettings;
 use super::folder::Folder;
 use super::published::{PublishedFor, PublishedKeys};
 use super::schedule::{KeyState, SEEN_BY_ALL, Schedule};
+use super::verifiers::Verifiers;
+use super::wait::Canary;
 use crate::clock::{Clock, Lifetime, Timestamp};
 use crate::identity::KeyId;
 use crate::jose::{Algorithm, KeySet, SigningKey};
@@ -23,8 +25,10 @@ use crate::jose::{Algorithm, KeySet, SigningKey};
 mod change;
 mod fault;
 mod load;
+mod wait;
 
 pub use fault::KeyRingFault;
+pub use wait::Postponed;
 
 #[cfg(test)]
 mod operations_tests;
@@ -32,6 +36,8 @@ mod operations_tests;
 mod rotation_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod wait_tests;
 
 /// How often the folder is read again. Much shorter than [`super::JWKS_MAX_AGE`], so that all processes on a folder
 /// publish a key long before its first use.
@@ -118,6 +124,9 @@ pub struct KeyRing {
     read_at: AtomicI64,
     /// How long a key signs before the next takes over. `None` when somebody else writes the files.
     rotate: Option<Lifetime>,
+    verifiers: Verifiers,
+    /// How keys that wait fared when they were tried through the public URL.
+    canaries: Mutex<BTreeMap<KeyId, Canary>>,
     /// Held while the folder is read or written.
     writer: Mutex<Writer>,
 }
@@ -156,6 +165,8 @@ impl KeyRing {
             ring: ArcSwap::default(),
             out_of_use: ArcSwap::default(),
             read_at: AtomicI64::new(i64::MIN),
+            verifiers: Verifiers::default(),
+            canaries: Mutex::default(),
             writer: Mutex::default(),
         };
         if ring.folder.is_loose() {

@@ -135,6 +135,25 @@ pub(super) fn hold(
     Ok(plan.changes(keys))
 }
 
+/// Published keys sign at `until` where that is later than planned; whoever signs now does so until then. Algorithms without a key
+/// that signs wait for nobody.
+pub(super) fn wait(keys: &[Dated], until: impl Fn(&Dated) -> Option<Timestamp>, at: Timestamp) -> Changes {
+    let mut plan = Plan::of(keys, at);
+    let signing = |key: &Dated| key.schedule.state(at) == KeyState::Active;
+    let served: BTreeSet<Algorithm> = keys.iter().filter(|key| signing(key)).map(|key| key.algorithm).collect();
+    for key in plan.keys.iter_mut().filter(|key| served.contains(&key.algorithm)) {
+        if let Some(until) = until(key).filter(|_| key.schedule.state(at) == KeyState::Published) {
+            key.schedule = key.schedule.held(until);
+        }
+    }
+    plan.sort();
+    for algorithm in served {
+        plan.prolong(algorithm);
+        plan.cut(algorithm);
+    }
+    plan.changes(keys)
+}
+
 /// The key that signs stops, and the one before it signs again.
 pub(super) fn rollback(keys: &[Dated], algorithm: Algorithm, at: Timestamp) -> Result<Changes, PlanFault> {
     let mut plan = Plan::of(keys, at);

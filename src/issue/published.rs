@@ -8,9 +8,12 @@ use std::sync::Arc;
 use aws_lc_rs::digest;
 use base64ct::{Base64UrlUnpadded, Encoding};
 
-use crate::clock::Timestamp;
+use crate::clock::{Lifetime, Timestamp};
 use crate::issue::RingKey;
 use crate::jose::{KeyPurpose, KeySet, PublicJwk};
+
+/// How many sets before the present one are known again by their tags.
+const MOST_FORMER: usize = 8;
 
 /// A JWK Set document (RFC 7517 §5) and its name for caches.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,17 +43,29 @@ pub(super) struct PublishedFor {
     pub(super) keys: Arc<PublishedKeys>,
     /// The same keys, ready to verify.
     pub(super) verification: Arc<KeySet>,
+    /// The tags of the sets before it, and when each was replaced: the last ones first.
+    pub(super) former: Vec<(String, Timestamp)>,
 }
 
 impl PublishedFor {
     /// The set at `at`. `keys` stand in order of their ids.
     pub(super) fn at(keys: &[Arc<RingKey>], at: Timestamp) -> Self {
-        let published = keys.iter().filter(|key| key.schedule().state(at).is_published());
-        let document = PublishedKeys::of(published.map(|key| key.signing_key().public_jwk()));
+        let set = |at: Timestamp| {
+            let published = keys.iter().filter(move |key| key.schedule().state(at).is_published());
+            PublishedKeys::of(published.map(|key| key.signing_key().public_jwk()))
+        };
+        let document = set(at);
         // What others verify by is what we verify by.
         let verification = KeySet::parse(document.document.as_bytes(), KeyPurpose::JwkSet).unwrap_or_default();
         let changes = || keys.iter().flat_map(|key| [key.schedule().publish(), key.schedule().gone()]);
+        let mut past: Vec<Timestamp> = changes().filter(|change| *change <= at).collect();
+        past.sort_by_key(|change| std::cmp::Reverse(*change));
+        past.dedup();
+        let before = |change: Timestamp| (set(change.minus(Lifetime::from_millis(1))).etag, change);
+        let former =
+            past.into_iter().take(MOST_FORMER).map(before).filter(|(etag, _)| *etag != document.etag).collect();
         Self {
+            former,
             from: changes().filter(|change| *change <= at).max().unwrap_or(Timestamp::from_millis(i64::MIN)),
             until: changes().filter(|change| *change > at).min().unwrap_or(Timestamp::from_millis(i64::MAX)),
             keys: Arc::new(document),

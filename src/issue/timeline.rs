@@ -97,7 +97,7 @@ fn sentence(key: &KeyStatus, line: &[&KeyStatus], algorithm: Algorithm, at: Time
 }
 
 /// `3 d`, `8 m`: one unit, rounded, small enough that rounding hides little.
-fn ago(lifetime: Lifetime) -> String {
+pub(super) fn ago(lifetime: Lifetime) -> String {
     let seconds = lifetime.seconds_rounded_up();
     for (unit, length, smaller) in [("d", 86_400, 3600), ("h", 3600, 60), ("m", 60, 1)] {
         // `2 h` a second before and a second after two hours, never `120 m`.

@@ -41,6 +41,11 @@ struct OutcomeLabel {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CauseLabel {
+    cause: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct SignalLabel {
     signal: &'static str,
 }
@@ -140,6 +145,8 @@ struct Inner {
     key_last_verified: Family<SourceLabel, Gauge>,
     refreshes: Family<RefreshLabels, Counter>,
     signing_keys: Family<SigningLabels, Gauge>,
+    canaries: Family<OutcomeLabel, Counter>,
+    postponed: Family<CauseLabel, Counter>,
     store: StoreNumbers,
     liveness: LivenessNumbers,
 }
@@ -201,6 +208,24 @@ impl Metrics {
         registry.register("key_refresh", "Attempts to read the keys of a source, by result", refreshes.clone());
         let signing_keys = Family::default();
         registry.register("signing_keys", "Our own keys by algorithm and state", signing_keys.clone());
+        let canaries: Family<OutcomeLabel, Counter> = Family::default();
+        for outcome in ["passed", "failed"] {
+            drop(canaries.get_or_create(&OutcomeLabel { outcome }));
+        }
+        registry.register(
+            "signing_canaries",
+            "Trials of waiting signing keys through the public URL, by outcome",
+            canaries.clone(),
+        );
+        let postponed: Family<CauseLabel, Counter> = Family::default();
+        for cause in ["slow_verifier", "canary", "given_up"] {
+            drop(postponed.get_or_create(&CauseLabel { cause }));
+        }
+        registry.register(
+            "signing_activations_postponed",
+            "Activations of signing keys that wait longer than planned, by cause; given_up: activated untried",
+            postponed.clone(),
+        );
         let store = StoreNumbers::register(&mut registry);
         let liveness = LivenessNumbers::register(&mut registry);
         Self(Arc::new(Inner {
@@ -219,6 +244,8 @@ impl Metrics {
             key_last_verified,
             refreshes,
             signing_keys,
+            canaries,
+            postponed,
             store,
             liveness,
         }))
@@ -256,6 +283,17 @@ impl Metrics {
     /// Counts spans or log lines that the collector did not take.
     pub fn telemetry_lost(&self, signal: &'static str, count: u64) {
         self.0.telemetry_lost.get_or_create(&SignalLabel { signal }).inc_by(count);
+    }
+
+    /// Counts a trial of a waiting signing key through the public URL.
+    pub fn canary_tried(&self, passed: bool) {
+        let outcome = if passed { "passed" } else { "failed" };
+        self.0.canaries.get_or_create(&OutcomeLabel { outcome }).inc();
+    }
+
+    /// Counts a signing key that waits longer than planned, or that signs untried in the end.
+    pub fn activation_postponed(&self, cause: &'static str) {
+        self.0.postponed.get_or_create(&CauseLabel { cause }).inc();
     }
 
     /// Counts a reload.

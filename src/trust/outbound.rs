@@ -41,13 +41,21 @@ pub(super) struct Outbound {
     endpoint: Endpoint,
     /// The client, and the authorities it was built with.
     built: Option<Built>,
-    names: PinnedNames,
     /// The `Date` of the last answer.
     date: Option<Timestamp>,
     /// For how long the last answer is fresh, if it says.
     fresh_for: Option<Lifetime>,
+    manner: Manner,
+}
+
+/// How it asks.
+#[derive(Clone)]
+struct Manner {
+    names: PinnedNames,
     /// How long a connection that is not in use is kept.
     idle: Option<Duration>,
+    /// Whether plain http may be asked: of ourselves, on a loopback address.
+    plain: bool,
 }
 
 impl Outbound {
@@ -57,7 +65,22 @@ impl Outbound {
 
     /// Names become addresses by `lookup`.
     pub(super) fn with_lookup(endpoint: Endpoint, lookup: Lookup) -> Self {
-        Self { endpoint, built: None, names: PinnedNames::new(lookup), date: None, fresh_for: None, idle: None }
+        let manner = Manner { names: PinnedNames::new(lookup), idle: None, plain: false };
+        Self { endpoint, built: None, date: None, fresh_for: None, manner }
+    }
+
+    /// The client for our own public URL, which may be plain http on a loopback address.
+    pub(super) fn to_ourselves(endpoint: Endpoint) -> Self {
+        let loopback = match endpoint.url.host() {
+            Some(url::Host::Domain(name)) => name == "localhost",
+            Some(url::Host::Ipv4(address)) => address.is_loopback(),
+            Some(url::Host::Ipv6(address)) => address.is_loopback(),
+            None => false,
+        };
+        let plain = loopback && endpoint.url.scheme() == "http";
+        let mut ours = Self::new(endpoint);
+        ours.manner.plain = plain;
+        ours
     }
 
     #[cfg(all(test, feature = "world"))]
@@ -80,7 +103,7 @@ impl Outbound {
     /// # Errors
     /// A sentence for the operator.
     pub(super) async fn get(&mut self, url: &Url) -> Result<Vec<u8>, String> {
-        self.names.forget();
+        self.manner.names.forget();
         self.get_further(url).await
     }
 
@@ -92,7 +115,8 @@ impl Outbound {
     pub(super) async fn get_further(&mut self, url: &Url) -> Result<Vec<u8>, String> {
         let asked = format!("GET {}", shown(url));
         let fault = |why: String| format!("{asked}: {why}");
-        if url.scheme() != "https" {
+        let ourselves = self.manner.plain && url.origin() == self.endpoint.url.origin();
+        if url.scheme() != "https" && !ourselves {
             return Err(fault("only https is asked".to_owned()));
         }
         if url.host() != self.endpoint.url.host() {
@@ -111,7 +135,7 @@ impl Outbound {
         };
         let mut response = request.send().await.map_err(|error| fault(self.sentence(&error)))?;
         if let Some(address) = response.remote_addr() {
-            self.names.answered_by(address.ip());
+            self.manner.names.answered_by(address.ip());
         }
         self.date = response.headers().get(DATE).and_then(date_of);
         self.fresh_for = freshness::said_by(response.headers());
@@ -130,8 +154,8 @@ impl Outbound {
 
     /// Reads the authorities and the token anew (K8S-21); the client is built again when the authorities have changed.
     async fn prepare(&mut self) -> Result<(reqwest::Client, Option<HeaderValue>), String> {
-        let (endpoint, built, names, idle) = (self.endpoint.clone(), self.built.take(), self.names.clone(), self.idle);
-        let reading = tokio::task::spawn_blocking(move || read_files(&endpoint, built, names, idle));
+        let (endpoint, built, manner) = (self.endpoint.clone(), self.built.take(), self.manner.clone());
+        let reading = tokio::task::spawn_blocking(move || read_files(&endpoint, built, manner));
         let (ca, client, token) =
             reading.await.map_err(|_gone| "preparing the request was interrupted".to_owned())??;
         self.built = Some((ca, client.clone()));
@@ -196,8 +220,7 @@ type Built = (Vec<u8>, reqwest::Client);
 fn read_files(
     endpoint: &Endpoint,
     built: Option<Built>,
-    names: PinnedNames,
-    idle: Option<Duration>,
+    manner: Manner,
 ) -> Result<(Vec<u8>, reqwest::Client, Option<HeaderValue>), String> {
     let token = endpoint.token.as_deref().map(read_token).transpose()?;
     let ca = match &endpoint.ca {
@@ -207,7 +230,7 @@ fn read_files(
     match built {
         Some((same, client)) if same == ca => Ok((ca, client, token)),
         _ => {
-            let client = client(&ca, endpoint.ca.as_deref(), names, idle)?;
+            let client = client(&ca, endpoint.ca.as_deref(), manner)?;
             Ok((ca, client, token))
         }
     }
@@ -269,12 +292,8 @@ fn read_token(path: &Path) -> Result<HeaderValue, String> {
     })
 }
 
-fn client(
-    ca: &[u8],
-    path: Option<&Path>,
-    names: PinnedNames,
-    idle: Option<Duration>,
-) -> Result<reqwest::Client, String> {
+fn client(ca: &[u8], path: Option<&Path>, manner: Manner) -> Result<reqwest::Client, String> {
+    let Manner { names, idle, plain } = manner;
     let mut roots = rustls::RootCertStore::empty();
     match path {
         Some(path) => {
@@ -288,7 +307,7 @@ fn client(
         }
         None => {
             let (_added, _odd) = roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-            if roots.is_empty() {
+            if roots.is_empty() && !plain {
                 return Err("the system has no certificate authorities; give the source a `ca`".to_owned());
             }
         }
@@ -302,7 +321,7 @@ fn client(
     tls.alpn_protocols = vec![b"http/1.1".to_vec()];
     reqwest::Client::builder()
         .tls_backend_preconfigured(tls)
-        .https_only(true)
+        .https_only(!plain)
         .http1_only()
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()

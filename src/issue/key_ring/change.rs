@@ -91,7 +91,7 @@ impl KeyRing {
         Ok(self.states(at))
     }
 
-    fn change(
+    pub(super) fn change(
         &self,
         writer: &mut Writer,
         at: Timestamp,
@@ -141,7 +141,7 @@ impl KeyRing {
     }
 }
 
-fn dated(keys: &[Arc<RingKey>]) -> Vec<Dated> {
+pub(super) fn dated(keys: &[Arc<RingKey>]) -> Vec<Dated> {
     let dated = |key: &Arc<RingKey>| Dated {
         key_id: Some(key.key.key_id().clone()),
         algorithm: key.key.algorithm(),

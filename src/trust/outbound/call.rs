@@ -33,7 +33,7 @@ impl Outbound {
         if call.url.scheme() != "https" || call.url.origin() != self.endpoint.url.origin() {
             return Err(fault("only the configured address is asked".to_owned()));
         }
-        self.names.forget();
+        self.manner.names.forget();
         let (client, token) = self.prepare().await.map_err(fault)?;
         let token = token.ok_or_else(|| fault("there is no token of ours to ask with".to_owned()))?;
         let mut request = client.request(method, call.url).header(ACCEPT, call.accept).header(AUTHORIZATION, token);
@@ -54,7 +54,7 @@ impl Outbound {
 
     /// Keeps one connection for a while: questions come one after the other, and a handshake takes longer than an answer.
     pub(in crate::trust) const fn keeping_connections(mut self) -> Self {
-        self.idle = Some(Duration::from_secs(30));
+        self.manner.idle = Some(Duration::from_secs(30));
         self
     }
 }

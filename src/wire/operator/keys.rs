@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{OperatorState, refuse};
 use crate::clock::{Lifetime, Timestamp};
-use crate::issue::{KeyRing, KeyRingFault, KeyStatus, named, timeline};
+use crate::issue::{Canary, JWKS_MAX_AGE, KeyRing, KeyRingFault, KeyStatus, Wait, named, timeline};
 use crate::jose::Algorithm;
 
 /// A change of plan.
@@ -55,6 +55,48 @@ pub struct KeysReport {
     pub timeline: String,
     /// Each key.
     pub keys: Vec<KeyReport>,
+    /// The published keys that do not sign yet.
+    #[serde(default)]
+    pub waits: Vec<WaitReport>,
+}
+
+/// What a published key waits for.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct WaitReport {
+    /// Its key id.
+    pub key_id: String,
+    /// When it signs, as things are.
+    pub until: String,
+    /// When it signs whoever it still waits for.
+    pub at_the_latest: String,
+    /// How long verifiers may keep the key set, in seconds.
+    pub cache_seconds: i64,
+    /// The slowest verifier that was seen in 32 days, in seconds.
+    pub slowest_verifier_seconds: Option<i64>,
+    /// `waiting`, `passed` or `failed`.
+    pub canary: String,
+    /// Why it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub canary_fault: Option<String>,
+}
+
+impl WaitReport {
+    fn of(wait: &Wait, at: Timestamp) -> Self {
+        let (canary, canary_fault) = match &wait.canary {
+            Canary::Waiting => ("waiting", None),
+            Canary::Passed => ("passed", None),
+            Canary::Failed(why) => ("failed", Some(why.clone())),
+        };
+        Self {
+            key_id: wait.key_id.to_string(),
+            until: wait.later(at).map_or(wait.schedule.activate(), |(until, _)| until).to_rfc3339(),
+            at_the_latest: wait.bound().to_rfc3339(),
+            cache_seconds: JWKS_MAX_AGE.seconds(),
+            slowest_verifier_seconds: wait.slowest.map(Lifetime::seconds),
+            canary: canary.to_owned(),
+            canary_fault,
+        }
+    }
 }
 
 /// One key with its dates, RFC 3339.
@@ -77,7 +119,7 @@ pub struct KeyReport {
 }
 
 impl KeysReport {
-    fn of(keys: &[KeyStatus], at: Timestamp) -> Self {
+    fn of(keys: &[KeyStatus], waits: &[Wait], at: Timestamp) -> Self {
         let report = |key: &KeyStatus| KeyReport {
             key_id: key.key_id.to_string(),
             algorithm: key.algorithm.name().to_owned(),
@@ -87,20 +129,27 @@ impl KeysReport {
             activate: key.schedule.activate().to_rfc3339(),
             retire: key.schedule.retire().to_rfc3339(),
         };
-        Self { timeline: timeline(keys, at), keys: keys.iter().map(report).collect() }
+        let mut timeline = timeline(keys, at);
+        for wait in waits {
+            let shown: String = wait.key_id.as_str().chars().take(8).collect();
+            timeline.push_str(&format!("{} {shown}… {}\n", wait.algorithm, wait.sentence(at)));
+        }
+        let waits = waits.iter().map(|wait| WaitReport::of(wait, at)).collect();
+        Self { timeline, keys: keys.iter().map(report).collect(), waits }
     }
 }
 
 pub(super) async fn show(State(state): State<OperatorState>) -> Json<KeysReport> {
     let at = state.exchange.now();
-    Json(KeysReport::of(&state.exchange.issuer().ring().states(at), at))
+    let ring = state.exchange.issuer().ring();
+    Json(KeysReport::of(&ring.states(at), &ring.waits(at), at))
 }
 
 pub(super) async fn change(State(state): State<OperatorState>, Json(change): Json<KeyChange>) -> Response {
     let (at, ring) = (state.exchange.now(), Arc::clone(state.exchange.issuer().ring()));
     tracing::info!(?change, "an operator changes the plan of the signing keys");
-    match tokio::task::spawn_blocking(move || apply(&ring, &change, at)).await {
-        Ok(Ok(keys)) => Json(KeysReport::of(&keys, at)).into_response(),
+    match tokio::task::spawn_blocking(move || apply(&ring, &change, at).map(|keys| (keys, ring.waits(at)))).await {
+        Ok(Ok((keys, waits))) => Json(KeysReport::of(&keys, &waits, at)).into_response(),
         Ok(Err(why)) => refuse(StatusCode::CONFLICT, &why),
         Err(error) => refuse(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
     }
