@@ -26,8 +26,8 @@ async fn cache_headers_decide_the_next_poll_within_bounds() {
     stand.trust.first_attempts().await;
     for (header, minutes) in [
         (None, 4..=6),
-        (Some("max-age=600"), 9..=11),
-        (Some("public, max-age=604800"), 13..=17),
+        (Some("max-age=180"), 2..=4),
+        (Some("public, max-age=604800"), 4..=6),
         (Some("max-age=1"), 1..=1),
         (Some("no-store"), 1..=1),
         (Some("max-age=soon"), 1..=1),
