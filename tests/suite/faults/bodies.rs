@@ -11,9 +11,9 @@ use super::served::{Process, Town, form};
 use crate::evidence;
 use crate::stage::{Answer, JWT_SPIFFE, answer, client_builder};
 
-/// By how much memory may grow when the bodies come, in KiB: the room of all bodies. They are 75 MiB.
+/// By how much memory may grow when the bodies come, in KiB: the room of all bodies. They are 120 MiB.
 const GROWTH: u64 = 64 * 1024;
-const CONNECTIONS: usize = 40;
+const CONNECTIONS: usize = 64;
 /// Requests on each of them: as many as one connection may have.
 const STREAMS: usize = 32;
 const BODY: usize = 60 * 1024;
