@@ -126,8 +126,7 @@ impl Decision {
         &self.reference
     }
 
-    /// The grant type, once it is known.
-    pub fn of_grant(&mut self, grant: super::Grants) {
+    pub(super) fn of_grant(&mut self, grant: super::Grants) {
         self.record.grant_type = Some(grant.as_str().into());
     }
 

@@ -212,6 +212,7 @@ impl Exchange {
         let generation = self.generation();
         let at = self.clock.now();
         decision.uses(generation.id());
+        decision.of_grant(request.grant());
         let mut place = match self.limits.enter(generation.limits()) {
             Ok(place) => place,
             Err(refusal) => return self.conclude(Err(refusal), decision).await,

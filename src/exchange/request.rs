@@ -29,6 +29,15 @@ impl ExchangeRequest {
     pub const fn of_client(client: Shown, ask: Ask) -> Self {
         Self { client, subject: None, actor: None, proof: None, peer: None, ask }
     }
+
+    /// The grant that it amounts to: whose token comes beside the caller's own.
+    pub const fn grant(&self) -> Grants {
+        match self.subject {
+            None => Grants::ClientCredentials,
+            Some(ShownSubject::Assertion(_)) => Grants::Assertion,
+            Some(ShownSubject::AccessToken(_) | ShownSubject::Jwt(_)) => Grants::TokenExchange,
+        }
+    }
 }
 
 /// A grant type. Metadata lists those that a generation serves.

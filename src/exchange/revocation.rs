@@ -1,4 +1,4 @@
-//! What a revocation means: for a credential that is shown, and for a token of ours.
+//! What a revocation means: for all that a token would rest on, and for a token of ours.
 //!
 //! While it stands nothing passes. After its end, what was issued before the end stays refused. Reads one picture of what is
 //! revoked, and changes nothing.

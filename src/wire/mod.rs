@@ -6,6 +6,7 @@ pub mod grpc;
 pub mod http;
 pub mod listener;
 pub mod operator;
+mod question;
 mod render;
 mod settings;
 

@@ -12,7 +12,7 @@ use super::unary::Method;
 use super::v1;
 use crate::clock::Lifetime;
 use crate::credential::{ACCESS_TOKEN_TYPE, CompactJws, Proof, ShownSubject};
-use crate::exchange::{Decision, Exchange, ExchangeRequest, Grants, Issued};
+use crate::exchange::{Exchange, ExchangeRequest, Issued};
 use crate::identity::{Scope, ScopeSet};
 use crate::policy::Ask;
 use crate::reason::{About, Denied, Misshapen, Refusal};
@@ -28,27 +28,13 @@ pub(super) struct GetToken;
 impl Method for GetToken {
     type Message = v1::ExchangeRequest;
     type Request = ExchangeRequest;
-    type Outcome = Issued;
 
     fn read(message: &v1::ExchangeRequest, beside: &Beside) -> Result<ExchangeRequest, Refusal> {
         request(message, beside)
     }
 
-    async fn run(exchange: &Exchange, request: ExchangeRequest, decision: &mut Decision) -> Result<Issued, Refusal> {
-        decision.of_grant(grant(&request));
-        exchange.run(request, decision).await
-    }
-
     fn answer(issued: &Issued, _exchange: &Exchange) -> Response {
         answered_with(&response(issued), issued.next_nonce.as_deref())
-    }
-}
-
-/// The grant that a message amounts to: one with a subject is a token exchange.
-pub(super) const fn grant(request: &ExchangeRequest) -> Grants {
-    match request.subject {
-        None => Grants::ClientCredentials,
-        Some(_) => Grants::TokenExchange,
     }
 }
 

@@ -12,7 +12,7 @@ use super::unary::Method;
 use super::v1;
 use super::v1::{exchange_request, introspect_request};
 use crate::credential::CompactJws;
-use crate::exchange::{Decision, Exchange, IntrospectRequest, Introspected};
+use crate::exchange::{Exchange, IntrospectRequest, Introspected};
 use crate::identity::Confirmation;
 use crate::reason::Refusal;
 use crate::verify::{FLAT_CLAIMS, OwnToken};
@@ -24,18 +24,9 @@ pub(super) struct Introspect;
 impl Method for Introspect {
     type Message = v1::IntrospectRequest;
     type Request = IntrospectRequest;
-    type Outcome = Introspected;
 
     fn read(message: &v1::IntrospectRequest, beside: &Beside) -> Result<IntrospectRequest, Refusal> {
         request(message, beside)
-    }
-
-    async fn run(
-        exchange: &Exchange,
-        request: IntrospectRequest,
-        decision: &mut Decision,
-    ) -> Result<Introspected, Refusal> {
-        exchange.introspect(request, decision).await
     }
 
     fn answer(told: &Introspected, exchange: &Exchange) -> Response {

@@ -11,7 +11,7 @@ use super::unary::Method;
 use super::v1;
 use super::v1::{exchange_request, revoke_request};
 use crate::credential::CompactJws;
-use crate::exchange::{Decision, Exchange, RevokeRequest};
+use crate::exchange::{Exchange, RevokeRequest};
 use crate::reason::Refusal;
 
 /// `Revoke`.
@@ -21,18 +21,9 @@ pub(super) struct Revoke;
 impl Method for Revoke {
     type Message = v1::RevokeRequest;
     type Request = RevokeRequest;
-    type Outcome = ();
-
-    fn begin(decision: &mut Decision) {
-        decision.of_revocation();
-    }
 
     fn read(message: &v1::RevokeRequest, beside: &Beside) -> Result<RevokeRequest, Refusal> {
         request(message, beside)
-    }
-
-    async fn run(exchange: &Exchange, request: RevokeRequest, decision: &mut Decision) -> Result<(), Refusal> {
-        exchange.revoke(request, decision).await
     }
 
     fn answer((): &(), _exchange: &Exchange) -> Response {

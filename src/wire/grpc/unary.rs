@@ -20,18 +20,17 @@ use crate::exchange::{Decision, Exchange, Transport};
 use crate::reason::Refusal;
 use crate::wire::http::body::{Bodies, Unread};
 use crate::wire::listener::ConnectionInfo;
+use crate::wire::question::Question;
+
+/// What the core says.
+type Outcome<Q> = <Q as Question>::Outcome;
 
 /// What is a method's own.
 pub(super) trait Method {
     /// What a caller sends.
     type Message: Message + Default;
     /// What the core is asked.
-    type Request: Send;
-    /// What it says.
-    type Outcome: Send;
-
-    /// What the record says before anything is read.
-    fn begin(_decision: &mut Decision) {}
+    type Request: Question;
 
     /// The request that a message makes.
     ///
@@ -39,15 +38,8 @@ pub(super) trait Method {
     /// What its shape shows.
     fn read(message: &Self::Message, beside: &Beside) -> Result<Self::Request, Refusal>;
 
-    /// Runs it. The decision has been told of every refusal.
-    fn run(
-        exchange: &Exchange,
-        request: Self::Request,
-        decision: &mut Decision,
-    ) -> impl Future<Output = Result<Self::Outcome, Refusal>> + Send;
-
     /// The answer.
-    fn answer(outcome: &Self::Outcome, exchange: &Exchange) -> Response;
+    fn answer(outcome: &Outcome<Self::Request>, exchange: &Exchange) -> Response;
 }
 
 /// One call, to its end.
@@ -62,7 +54,7 @@ pub(super) async fn call<M: Method>(
         return no_such_method();
     }
     let mut decision = exchange.open(Transport::Grpc, super::peer(&connection));
-    M::begin(&mut decision);
+    M::Request::begin(&mut decision);
     let call = async {
         let message = match Messages::new(body, bodies).only().await {
             Ok(message) => message,
@@ -83,9 +75,9 @@ async fn outcome<M: Method>(
     beside: &Beside,
     exchange: &Exchange,
     decision: &mut Decision,
-) -> Result<M::Outcome, Status> {
+) -> Result<Outcome<M::Request>, Status> {
     let outcome = match M::read(message, beside) {
-        Ok(request) => M::run(exchange, request, decision).await,
+        Ok(request) => request.ask(exchange, decision).await,
         Err(refusal) => Err(exchange.refuse(refusal, decision).await),
     };
     outcome.map_err(|refusal| status::refused(&refusal, decision.reference()))

@@ -19,7 +19,7 @@ use tonic::Status;
 
 use super::answer::{data, streamed, trailers};
 use super::credential::Beside;
-use super::exchange::{grant, request, response};
+use super::exchange::{request, response};
 use super::messages::Messages;
 use super::messages::malformed;
 use super::unary::refuse_unread;
@@ -211,7 +211,6 @@ impl Watch {
         };
         let outcome = match asked {
             Ok(mut asked) => {
-                decision.of_grant(grant(&asked));
                 asked.ask.same_as = self.given.as_ref().map(|given| given.caller.clone());
                 self.exchange.run(asked, &mut decision).await
             }

@@ -15,9 +15,13 @@ use super::answer;
 use super::body::{Bodies, Unread};
 use super::form::{Form, malformed};
 use crate::credential::PeerChain;
-use crate::exchange::{Decision, Exchange, Generation, Transport};
+use crate::exchange::{Exchange, Generation, Transport};
 use crate::reason::Refusal;
 use crate::wire::listener::ConnectionInfo;
+use crate::wire::question::Question;
+
+/// What the core says.
+type Outcome<Q> = <Q as Question>::Outcome;
 
 /// What a request shows beside its form.
 #[derive(Clone, Copy, Debug)]
@@ -30,12 +34,7 @@ pub(super) struct Beside<'a> {
 /// What is an endpoint's own.
 pub(super) trait Endpoint {
     /// What the core is asked.
-    type Request: Send;
-    /// What it says.
-    type Outcome: Send;
-
-    /// What the record says before anything is read.
-    fn begin(_decision: &mut Decision) {}
+    type Request: Question;
 
     /// The request that a form makes.
     ///
@@ -43,15 +42,8 @@ pub(super) trait Endpoint {
     /// What its shape shows.
     fn read(form: &Form, beside: &Beside<'_>, generation: &Generation) -> Result<Self::Request, Refusal>;
 
-    /// Runs it. The decision has been told of every refusal.
-    fn run(
-        exchange: &Exchange,
-        request: Self::Request,
-        decision: &mut Decision,
-    ) -> impl Future<Output = Result<Self::Outcome, Refusal>> + Send;
-
     /// The answer.
-    fn answer(outcome: &Self::Outcome, exchange: &Exchange) -> Response;
+    fn answer(outcome: &Outcome<Self::Request>, exchange: &Exchange) -> Response;
 }
 
 /// One request, to its end.
@@ -63,7 +55,7 @@ pub(super) async fn call<E: Endpoint>(
     body: Body,
 ) -> Response {
     let mut decision = exchange.open(Transport::Http, connection.peer.ip());
-    E::begin(&mut decision);
+    E::Request::begin(&mut decision);
     let challenge = answer::authorization_scheme(&headers);
     let read = form(&headers, body, &bodies).await.and_then(|form| {
         let beside = Beside { headers: &headers, peer: connection.certificates.as_ref() };
@@ -71,7 +63,7 @@ pub(super) async fn call<E: Endpoint>(
     });
     let outcome = match read {
         // Boxed: its state is large, and a request that never arrives whole would hold memory for all of it.
-        Ok(request) => Box::pin(E::run(&exchange, request, &mut decision)).await,
+        Ok(request) => Box::pin(request.ask(&exchange, &mut decision)).await,
         Err(Unread::Refused(refusal)) => Err(exchange.refuse(refusal, &mut decision).await),
         // Its sender is gone or has given up: the record says that the connection dropped, and not that somebody was refused.
         Err(Unread::CutShort) => Err(malformed("The body ended before it was whole.")),

@@ -11,7 +11,7 @@ use super::credential::client;
 use super::endpoint::{Beside, Endpoint};
 use super::form::{Form, malformed};
 use crate::credential::CompactJws;
-use crate::exchange::{Decision, Exchange, Generation, IntrospectRequest, Introspected};
+use crate::exchange::{Exchange, Generation, IntrospectRequest, Introspected};
 use crate::identity::{Confirmation, IssuerUrl};
 use crate::issue::act;
 use crate::reason::Refusal;
@@ -23,20 +23,11 @@ pub(super) struct Introspect;
 
 impl Endpoint for Introspect {
     type Request = IntrospectRequest;
-    type Outcome = Introspected;
 
     fn read(form: &Form, beside: &Beside<'_>, _generation: &Generation) -> Result<IntrospectRequest, Refusal> {
         let client = client(form, beside)?;
         let token = form.value("token").ok_or_else(|| malformed("Parameter token is missing."))?;
         Ok(IntrospectRequest { client, token: CompactJws::parse(token.to_owned()).ok() })
-    }
-
-    async fn run(
-        exchange: &Exchange,
-        request: IntrospectRequest,
-        decision: &mut Decision,
-    ) -> Result<Introspected, Refusal> {
-        exchange.introspect(request, decision).await
     }
 
     fn answer(told: &Introspected, exchange: &Exchange) -> Response {

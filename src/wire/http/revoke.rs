@@ -10,7 +10,7 @@ use super::credential::client;
 use super::endpoint::{Beside, Endpoint};
 use super::form::{Form, malformed};
 use crate::credential::CompactJws;
-use crate::exchange::{Decision, Exchange, Generation, RevokeRequest};
+use crate::exchange::{Exchange, Generation, RevokeRequest};
 use crate::reason::Refusal;
 
 /// The revocation endpoint.
@@ -19,21 +19,12 @@ pub(super) struct Revoke;
 
 impl Endpoint for Revoke {
     type Request = RevokeRequest;
-    type Outcome = ();
-
-    fn begin(decision: &mut Decision) {
-        decision.of_revocation();
-    }
 
     fn read(form: &Form, beside: &Beside<'_>, _generation: &Generation) -> Result<RevokeRequest, Refusal> {
         let client = client(form, beside)?;
         let token = form.value("token").ok_or_else(|| malformed("Parameter token is missing."))?;
         // What has not the shape of a token is an unknown token (RFC 7009 §2.2).
         Ok(RevokeRequest { client, token: CompactJws::parse(token.to_owned()).ok() })
-    }
-
-    async fn run(exchange: &Exchange, request: RevokeRequest, decision: &mut Decision) -> Result<(), Refusal> {
-        exchange.revoke(request, decision).await
     }
 
     fn answer((): &(), _exchange: &Exchange) -> Response {

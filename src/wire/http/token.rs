@@ -11,7 +11,7 @@ use super::endpoint::{Beside, Endpoint};
 use super::form::{Form, malformed};
 use super::subject;
 use crate::credential::Proof;
-use crate::exchange::{Decision, Exchange, ExchangeRequest, Generation, Grants, Issued};
+use crate::exchange::{Exchange, ExchangeRequest, Generation, Grants, Issued};
 use crate::identity::ScopeSet;
 use crate::policy::Ask;
 use crate::reason::{Denied, Malformed, Refusal, quoted};
@@ -22,25 +22,15 @@ use crate::verify::proof_invalid;
 pub(super) struct Token;
 
 impl Endpoint for Token {
-    type Request = (Grants, ExchangeRequest);
-    type Outcome = Issued;
+    type Request = ExchangeRequest;
 
-    fn read(form: &Form, beside: &Beside<'_>, generation: &Generation) -> Result<Self::Request, Refusal> {
+    fn read(form: &Form, beside: &Beside<'_>, generation: &Generation) -> Result<ExchangeRequest, Refusal> {
         let grant = grant_type(form, generation)?;
         let client = client(form, beside)?;
         let tokens = subject::shown(form, grant)?;
         let request = ExchangeRequest::of_client(client, ask(form)?);
         let (proof, peer) = (proof(beside.headers)?, beside.peer.cloned());
-        Ok((grant, ExchangeRequest { subject: tokens.subject, actor: tokens.actor, proof, peer, ..request }))
-    }
-
-    async fn run(
-        exchange: &Exchange,
-        (grant, request): Self::Request,
-        decision: &mut Decision,
-    ) -> Result<Issued, Refusal> {
-        decision.of_grant(grant);
-        exchange.run(request, decision).await
+        Ok(ExchangeRequest { subject: tokens.subject, actor: tokens.actor, proof, peer, ..request })
     }
 
     fn answer(issued: &Issued, _exchange: &Exchange) -> Response {

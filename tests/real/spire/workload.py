@@ -49,8 +49,12 @@ class Workload:
         return {"kid": event["kid"], "lives": event["exp"] - event["began"] // 1000, "error": event.get("error"), "reason": reason}
 
     def none_refused(self, what, moment, but=()):
-        """Since that moment every exchange was granted, but for SVIDs of those keys; and there were enough."""
-        got = [event for event in self.since(moment, "granted", "refused", "unanswered") if event["kid"] not in but]
+        """Since that moment every exchange was granted, but for SVIDs of those keys; and there were enough, soon if not now."""
+        judged = lambda: [event for event in self.since(moment, "granted", "refused", "unanswered") if event["kid"] not in but]
+        deadline = time.monotonic() + 30
+        while len(got := judged()) < ENOUGH and time.monotonic() < deadline:
+            all_alive()
+            time.sleep(0.2)
         bad = [event for event in got if event["event"] != "granted"]
         shown = [self.described(event) for event in bad[:5]]
         check(f"{what}: {len(got)} exchanges, none refused" if not bad else what, not bad and len(got) >= ENOUGH,
