@@ -9,7 +9,7 @@ use url::Url;
 use super::Endpoint;
 use super::origin::Origin;
 use super::outbound::Outbound;
-use crate::clock::Timestamp;
+use crate::clock::{Lifetime, Timestamp};
 use crate::jose::{KeyPurpose, KeySet, parse_object};
 use crate::reason::quoted;
 
@@ -45,22 +45,35 @@ impl KeyEndpoint {
         Some(Self { way, outbound: Outbound::new(endpoint.clone()) })
     }
 
+    #[cfg(all(test, feature = "world"))]
+    pub(super) fn with_lookup(origin: &Origin, lookup: super::names::Lookup) -> Option<Self> {
+        let endpoint = Self::of(origin)?;
+        let outbound = Outbound::with_lookup(endpoint.outbound.endpoint().clone(), lookup);
+        Some(Self { outbound, ..endpoint })
+    }
+
     /// What the other side's clock said in its last answer.
     pub(super) const fn date(&self) -> Option<Timestamp> {
         self.outbound.date()
     }
 
+    /// For how long the key set that came last is fresh by its cache headers.
+    pub(super) const fn fresh_for(&self) -> Option<Lifetime> {
+        self.outbound.fresh_for()
+    }
+
     /// # Errors
     /// A sentence for the operator.
     pub(super) async fn fetch(&mut self) -> Result<KeySet, String> {
-        let url = match &self.way {
-            Way::Keys(url) => url.clone(),
+        let (url, body) = match &self.way {
+            Way::Keys(url) => (url.clone(), self.outbound.get(url).await?),
             Way::Discovery { url, issuers } => {
                 let document = self.outbound.get(url).await?;
-                keys_url(&document, url, issuers)?
+                let url = keys_url(&document, url, issuers)?;
+                let body = self.outbound.get_further(&url).await?;
+                (url, body)
             }
         };
-        let body = self.outbound.get(&url).await?;
         KeySet::parse(&body, KeyPurpose::JwkSet)
             .map_err(|fault| format!("the answer of {}{} is no key set: {fault}", url.authority(), url.path()))
     }

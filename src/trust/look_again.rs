@@ -71,9 +71,14 @@ impl Gate {
         }
     }
 
-    /// Completes when somebody wants an attempt now.
+    /// Completes when somebody wants an attempt now: not when the wish was fulfilled by an attempt that was due anyway.
     pub(super) async fn wanted(&self) {
-        self.wanted.notified().await;
+        loop {
+            self.wanted.notified().await;
+            if locked(&self.state).wanted {
+                return;
+            }
+        }
     }
 
     /// The loop begins an attempt.

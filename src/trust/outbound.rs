@@ -1,6 +1,7 @@
 //! The one way out over https: what is asked, of whom, and how much of an answer is read.
 //!
-//! Never follows a redirect, never uses a proxy, never trusts an authority that the operator did not mean.
+//! Never follows a redirect, never uses a proxy, never trusts an authority that the operator did not mean, and never asks
+//! another host than the one that the operator wrote.
 
 use std::error::Error;
 use std::io;
@@ -16,8 +17,10 @@ use url::Url;
 use zeroize::Zeroize;
 
 use super::Endpoint;
+use super::freshness;
 use super::key_file::read_bounded;
-use crate::clock::Timestamp;
+use super::names::{self, Lookup, PinnedNames};
+use crate::clock::{Lifetime, Timestamp};
 use crate::reason::quoted;
 
 /// Everything together: name, connection, TLS, headers and the last byte of the body.
@@ -34,13 +37,26 @@ pub(super) struct Outbound {
     endpoint: Endpoint,
     /// The client, and the authorities it was built with.
     built: Option<Built>,
+    names: PinnedNames,
     /// The `Date` of the last answer.
     date: Option<Timestamp>,
+    /// For how long the last answer is fresh, if it says.
+    fresh_for: Option<Lifetime>,
 }
 
 impl Outbound {
-    pub(super) const fn new(endpoint: Endpoint) -> Self {
-        Self { endpoint, built: None, date: None }
+    pub(super) fn new(endpoint: Endpoint) -> Self {
+        Self::with_lookup(endpoint, names::system())
+    }
+
+    /// Names become addresses by `lookup`.
+    pub(super) fn with_lookup(endpoint: Endpoint, lookup: Lookup) -> Self {
+        Self { endpoint, built: None, names: PinnedNames::new(lookup), date: None, fresh_for: None }
+    }
+
+    #[cfg(all(test, feature = "world"))]
+    pub(super) const fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
     }
 
     /// What the other side's clock said in its last answer (RFC 9110 §6.6.1), in whole seconds.
@@ -48,15 +64,33 @@ impl Outbound {
         self.date
     }
 
-    /// The body of a GET. Our bearer token goes to the configured origin alone.
+    /// For how long the last answer is fresh by its cache headers; `None` when they do not say.
+    pub(super) const fn fresh_for(&self) -> Option<Lifetime> {
+        self.fresh_for
+    }
+
+    /// The body of a GET: the first request of a call, for which the name is looked up.
     ///
     /// # Errors
     /// A sentence for the operator.
     pub(super) async fn get(&mut self, url: &Url) -> Result<Vec<u8>, String> {
+        self.names.forget();
+        self.get_further(url).await
+    }
+
+    /// The body of a further GET of the same call, to where the answer before it led: the same host at the same address.
+    /// Our bearer token goes to the configured origin alone.
+    ///
+    /// # Errors
+    /// A sentence for the operator.
+    pub(super) async fn get_further(&mut self, url: &Url) -> Result<Vec<u8>, String> {
         let asked = format!("GET {}", shown(url));
         let fault = |why: String| format!("{asked}: {why}");
         if url.scheme() != "https" {
             return Err(fault("only https is asked".to_owned()));
+        }
+        if url.host() != self.endpoint.url.host() {
+            return Err(fault("only the configured host is asked".to_owned()));
         }
         let (client, token) = self.prepare().await.map_err(fault)?;
         let mut request = client.get(url.clone()).header(ACCEPT, "application/jwk-set+json, application/json");
@@ -70,7 +104,11 @@ impl Outbound {
             }
         };
         let mut response = request.send().await.map_err(|error| fault(self.sentence(&error)))?;
+        if let Some(address) = response.remote_addr() {
+            self.names.answered_by(address.ip());
+        }
         self.date = response.headers().get(DATE).and_then(date_of);
+        self.fresh_for = freshness::said_by(response.headers());
         if response.status() != StatusCode::OK {
             return Err(fault(refusal(response.status(), response.headers().get(LOCATION), ours)));
         }
@@ -86,8 +124,8 @@ impl Outbound {
 
     /// Reads the authorities and the token anew (K8S-21); the client is built again when the authorities have changed.
     async fn prepare(&mut self) -> Result<(reqwest::Client, Option<HeaderValue>), String> {
-        let (endpoint, built) = (self.endpoint.clone(), self.built.take());
-        let reading = tokio::task::spawn_blocking(move || read_files(&endpoint, built));
+        let (endpoint, built, names) = (self.endpoint.clone(), self.built.take(), self.names.clone());
+        let reading = tokio::task::spawn_blocking(move || read_files(&endpoint, built, names));
         let (ca, client, token) =
             reading.await.map_err(|_gone| "preparing the request was interrupted".to_owned())??;
         self.built = Some((ca, client.clone()));
@@ -132,13 +170,13 @@ impl Outbound {
     }
 }
 
-/// An `io::Error` hides what it wraps from `source`, and connectors wrap one in another.
-fn date_of(value: &HeaderValue) -> Option<Timestamp> {
+pub(super) fn date_of(value: &HeaderValue) -> Option<Timestamp> {
     let date = httpdate::parse_http_date(value.to_str().ok()?).ok()?;
     let since = date.duration_since(std::time::UNIX_EPOCH).ok()?;
     i64::try_from(since.as_secs()).ok().map(Timestamp::from_seconds)
 }
 
+/// An `io::Error` hides what it wraps from `source`, and connectors wrap one in another.
 fn tls_fault<'a>(cause: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
     let mut cause = cause;
     while let Some(inner) = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
@@ -152,6 +190,7 @@ type Built = (Vec<u8>, reqwest::Client);
 fn read_files(
     endpoint: &Endpoint,
     built: Option<Built>,
+    names: PinnedNames,
 ) -> Result<(Vec<u8>, reqwest::Client, Option<HeaderValue>), String> {
     let token = endpoint.token.as_deref().map(read_token).transpose()?;
     let ca = match &endpoint.ca {
@@ -161,7 +200,7 @@ fn read_files(
     match built {
         Some((same, client)) if same == ca => Ok((ca, client, token)),
         _ => {
-            let client = client(&ca, endpoint.ca.as_deref())?;
+            let client = client(&ca, endpoint.ca.as_deref(), names)?;
             Ok((ca, client, token))
         }
     }
@@ -223,7 +262,7 @@ fn read_token(path: &Path) -> Result<HeaderValue, String> {
     })
 }
 
-fn client(ca: &[u8], path: Option<&Path>) -> Result<reqwest::Client, String> {
+fn client(ca: &[u8], path: Option<&Path>, names: PinnedNames) -> Result<reqwest::Client, String> {
     let mut roots = rustls::RootCertStore::empty();
     match path {
         Some(path) => {
@@ -255,6 +294,7 @@ fn client(ca: &[u8], path: Option<&Path>) -> Result<reqwest::Client, String> {
         .http1_only()
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()
+        .dns_resolver(names)
         .referer(false)
         .user_agent(concat!("countersign/", env!("CARGO_PKG_VERSION")))
         // Minutes pass between requests: a kept connection would only be found broken.

@@ -6,12 +6,11 @@ use std::sync::Arc;
 
 use super::backoff::{Backoff, about};
 use super::engine::Shared;
+use super::freshness;
 use super::key_endpoint::KeyEndpoint;
 use super::source::{Confirmed, SourceKeys, locked};
 use crate::clock::Lifetime;
 
-/// SPIFFE's own default, and well below the time that platforms publish a key before its first use.
-const REGULAR: Lifetime = Lifetime::from_minutes(5);
 const SHORTEST_BACKOFF: Lifetime = Lifetime::from_seconds(1);
 const LONGEST_BACKOFF: Lifetime = Lifetime::from_seconds(60);
 
@@ -42,7 +41,7 @@ pub(super) async fn run(keys: Arc<SourceKeys>, shared: Arc<Shared>) {
                 keys.succeeded();
                 gate.end(None);
                 backoff.reset();
-                about(REGULAR, &*shared.entropy)
+                about(freshness::until_next(endpoint.fresh_for()), &*shared.entropy)
             }
             Err(why) => {
                 keys.failed(why.clone());
@@ -50,9 +49,10 @@ pub(super) async fn run(keys: Arc<SourceKeys>, shared: Arc<Shared>) {
                 backoff.after_failure(&*shared.entropy)
             }
         };
-        shared.keep(&keys).await;
+        // From now, not from when the file is written: a slow disk does not delay the next attempt.
         let next = shared.clock.now().plus(wait);
         keys.plan(Some(next));
+        shared.keep(&keys).await;
         tokio::select! {
             () = keys.cancel.cancelled() => return,
             () = shared.clock.sleep_until(next) => {}

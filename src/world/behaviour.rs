@@ -38,6 +38,8 @@ pub enum Behaviour {
     Status(u16),
     /// 200, `application/json`, and this body.
     Body(Vec<u8>),
+    /// 200, `application/json`, these headers and this body.
+    With(Vec<(&'static str, &'static str)>, Vec<u8>),
     /// 200, `application/json`, and something that is no JSON.
     Garbage,
     /// 200, `application/json`, and 10 MiB of JSON: a key set without keys and a long member.
@@ -120,6 +122,13 @@ pub(super) async fn obey(State(orders): State<Orders>, request: Request, next: N
             response
         }
         Behaviour::Body(bytes) => json_of(bytes),
+        Behaviour::With(headers, body) => {
+            let mut response = json_of(body);
+            for (name, value) in headers {
+                response.headers_mut().append(name, HeaderValue::from_static(value));
+            }
+            response
+        }
         Behaviour::Garbage => json_of(b"\xff\xfe<html>not JSON".to_vec()),
         Behaviour::Huge => {
             let mut body = br#"{"keys":[],"filler":""#.to_vec();

@@ -12,6 +12,7 @@
 
 mod arguments;
 mod figures;
+mod fleet;
 mod floor;
 mod loader;
 mod server;
@@ -21,6 +22,7 @@ use std::path::Path;
 
 use arguments::Arguments;
 use figures::{Median, mebibytes};
+use fleet::Fleet;
 use loader::Loader;
 use server::Server;
 use stage::Stage;
@@ -34,6 +36,9 @@ const MEMORY_AFTER: usize = 100_000;
 /// Decisions that are asked for, spread over all that are kept.
 const ASKED: usize = 11;
 
+/// What an exchange may cost with many sources, as a multiple of what it costs with one.
+const MOST_WITH_MANY: f64 = 1.1;
+
 /// Starts of the product whose times are compared.
 const STARTS: usize = 7;
 
@@ -42,6 +47,8 @@ fn main() {
     match arguments.first().map(String::as_str) {
         Some("floor") => floor::serve(Path::new(&arguments[1])),
         Some("probe") => stage::runtime(2).block_on(measure_product_alone(&Arguments::read(&arguments[1..]))),
+        Some("fleet") => stage::runtime(1).block_on(measure_fleet(&Arguments::read(&arguments[1..]))),
+        Some("junk") => stage::runtime(2).block_on(async { Fleet::start().await.drive_junk() }),
         _ => stage::runtime(1).block_on(measure(&Arguments::read(&arguments))),
     }
 }
@@ -55,8 +62,11 @@ async fn measure(arguments: &Arguments) {
 
     let product = stage.product();
     let floor = stage.floor(&product);
-    let mut exchanges = compare("fresh", &stage, [&product, &floor], arguments, |count| stage.svids(count));
-    exchanges += compare("repeated", &stage, [&product, &floor], arguments, |count| vec![stage.svid(); count]);
+    let mut exchanges =
+        compare("fresh", SIDES, [&product, &floor], arguments, |count| stage.requests(&stage.svids(count))).taken;
+    exchanges +=
+        compare("repeated", SIDES, [&product, &floor], arguments, |count| stage.requests(&vec![stage.svid(); count]))
+            .taken;
 
     let mut loader = Loader::of(product.address());
     while exchanges < MEMORY_AFTER {
@@ -90,41 +100,66 @@ async fn measure_product_alone(arguments: &Arguments) {
     }
 }
 
+/// One product with fifty sources beside one with a single source: the same requests, by pods of the cluster that both have.
+async fn measure_fleet(arguments: &Arguments) {
+    let fleet = Fleet::start().await;
+    let (all, one) = (fleet.product_of_all(), fleet.product_of_one());
+    let compared = compare("fleet", ["fifty", "one"], [&all, &one], arguments, |count| fleet.requests(count));
+    let (resident, _) = all.memory();
+    println!("{} sources: {:.2} × the cost with one; {} resident", fleet::SOURCES, compared.ratio, mebibytes(resident));
+    assert!(
+        compared.ratio <= MOST_WITH_MANY,
+        "an exchange costs over {MOST_WITH_MANY} × what it costs with one source"
+    );
+}
+
+/// What a comparison came to.
+struct Compared {
+    /// Exchanges that each server was given.
+    taken: usize,
+    /// The median of the rounds' ratios.
+    ratio: f64,
+}
+
+/// The two servers of most comparisons.
+const SIDES: [&str; 2] = ["product", "floor"];
+
 fn ready_times(what: &str, stage: &Stage, starts: usize) -> f64 {
     let times: Vec<f64> = (0..starts).map(|_| stage.product().ready_after().as_secs_f64() * 1000.0).collect();
     println!("{what}: {} ms", times.iter().map(|time| format!("{time:.0}")).collect::<Vec<_>>().join(" "));
     Median::of(&times).median
 }
 
-/// Drives both servers alternately with the same credentials and compares the CPU time of an exchange.
+/// Drives both servers alternately with the same requests and compares the CPU time of an exchange.
 fn compare(
     what: &str,
-    stage: &Stage,
+    names: [&str; 2],
     servers: [&Server; 2],
     arguments: &Arguments,
-    mut credentials: impl FnMut(usize) -> Vec<String>,
-) -> usize {
+    mut requests_of: impl FnMut(usize) -> Vec<Vec<u8>>,
+) -> Compared {
     println!("{what} credentials, {} exchanges a round, µs of CPU time an exchange", arguments.exchanges);
     let mut loaders = servers.map(|server| Loader::of(server.address()));
-    let warm_up = stage.requests(&credentials(4 * SLICE));
+    let warm_up = requests_of(4 * SLICE);
     loaders.iter_mut().for_each(|loader| loader.drive(&warm_up));
     let (mut taken, mut ratios, mut costs) = (warm_up.len(), Vec::new(), Vec::new());
+    let [first, second] = names;
     for round in 1..=arguments.rounds {
-        let requests = stage.requests(&credentials(arguments.exchanges));
+        let requests = requests_of(arguments.exchanges);
         loaders.iter_mut().for_each(|loader| _ = loader.take());
         let before = servers.map(Server::cpu);
         for slice in requests.chunks(SLICE) {
             loaders.iter_mut().for_each(|loader| loader.drive(slice));
         }
         let after = servers.map(Server::cpu);
-        let [product, floor] = [0, 1].map(|which| figures::each(after[which] - before[which], requests.len()));
-        let [slow_product, slow_floor] = loaders.each_mut().map(|loader| loader.take().as_micros());
+        let [one, other] = [0, 1].map(|which| figures::each(after[which] - before[which], requests.len()));
+        let [slow_one, slow_other] = loaders.each_mut().map(|loader| loader.take().as_micros());
         taken += requests.len();
-        ratios.push(product / floor);
-        costs.push(product);
+        ratios.push(one / other);
+        costs.push(one);
         println!(
-            "  round {round}: product {product:6.1}  floor {floor:6.1}  ratio {:.2}   (99 of 100 answers within {slow_product} µs and {slow_floor} µs)",
-            product / floor
+            "  round {round}: {first} {one:6.1}  {second} {other:6.1}  ratio {:.2}   (99 of 100 answers within {slow_one} µs and {slow_other} µs)",
+            one / other
         );
     }
     let Median { median, least, most } = Median::of(&ratios);
@@ -133,5 +168,5 @@ fn compare(
         "{what}: ratio {median:.2} (median of {}, {least:.2} to {most:.2}); {a_second:.0} exchanges a second and core\n",
         arguments.rounds
     );
-    taken
+    Compared { taken, ratio: median }
 }

@@ -16,7 +16,7 @@ use crate::loader::Connection;
 use crate::server::Server;
 
 /// The product as it is built for this run.
-const PRODUCT: &str = env!("CARGO_BIN_EXE_countersign");
+pub const PRODUCT: &str = env!("CARGO_BIN_EXE_countersign");
 
 /// The workload that asks.
 const API: &str = "spiffe://prod.example/ns/shop/sa/api";
@@ -223,6 +223,7 @@ impl Drop for Stage {
     }
 }
 
-fn free_address() -> SocketAddr {
+/// A loopback address that nobody has at this moment.
+pub fn free_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }

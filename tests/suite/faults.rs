@@ -16,6 +16,7 @@ mod required;
 mod restarts;
 pub mod served;
 mod signals;
+mod soak;
 mod two_processes;
 mod unknown_keys;
 

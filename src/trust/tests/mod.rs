@@ -5,7 +5,11 @@
 mod collisions;
 mod fetching;
 mod files;
+mod junk;
 mod looking_again;
+mod matrix;
+mod names;
+mod polling;
 mod restart;
 mod set_back;
 mod workload_api;

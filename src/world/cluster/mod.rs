@@ -224,6 +224,11 @@ impl PretendCluster {
         self.core.state().keys.set_emptied(empty);
     }
 
+    /// What discovery says of where the keys are, from now on.
+    pub fn set_jwks_uri(&self, jwks_uri: &str) {
+        self.core.state().jwks_uri = Some(jwks_uri.to_owned());
+    }
+
     /// The key set as `/openid/v1/jwks` serves it.
     pub fn jwks(&self) -> Value {
         self.core.jwks()

@@ -138,3 +138,31 @@ async fn jwk_13_a_stream_is_not_asked_for_unknown_key_ids() {
     assert_eq!(stage.world.agent().calls(Rpc::FetchJwtBundles), calls);
     within(10, "the source is well", || status(&stage, "prod").last_error.is_none()).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn jwk_13_a_minute_of_junk_over_every_source_costs_two_requests_each_and_no_good_caller() {
+    let stage = Stage::standard().await;
+    let fetches = || stage.world.clusters().each_ref().map(|cluster| cluster.requests(JWKS_PATH));
+    let before = fetches();
+    let calls = stage.world.agent().calls(Rpc::FetchJwtBundles);
+    for second in 0..60 {
+        let pods = (0..40).map(|n| unknown_kid(&stage, second * 40 + n)).collect();
+        let svids = (0..20).map(|n| stage.svid_forge().header("kid", format!("nobody-{second}-{n}")));
+        let svids = svids.map(|forge| forge.unsigned().with_signature(&[7; 64]).token()).collect();
+        let answers =
+            tokio::join!(flood(&stage, JWT_BEARER, pods), flood(&stage, JWT_SPIFFE, svids), good_callers(&stage));
+        assert!(answers.0.iter().chain(&answers.1).all(|answer| matches!(answer.status, 400 | 503)));
+        assert_eq!(answers.2, [200; 3], "second {second}: every good caller is granted");
+        stage.advance(Lifetime::from_seconds(1)).await;
+    }
+    for (before, after) in before.into_iter().zip(fetches()) {
+        assert!((before + 1..=before + 2).contains(&after), "JWK-13: {before} requests, then {after}");
+    }
+    assert_eq!(stage.world.agent().calls(Rpc::FetchJwtBundles), calls);
+}
+
+async fn good_callers(stage: &Stage) -> [u16; 3] {
+    let (svid, one, two) = (stage.svid(), stage.pod_token("eu1"), stage.pod_token("edge-2"));
+    let answers = tokio::join!(stage.exchange_svid(&svid), stage.exchange_pod(&one), stage.exchange_pod(&two));
+    [answers.0.status, answers.1.status, answers.2.status]
+}

@@ -1,0 +1,160 @@
+//! THE FAULT MATRIX: each kind of key source against each fault, what becomes of its keys, and how many requests that costs.
+//!
+//! A cell starts one source that is well, spoils it in one respect, and lets exactly one attempt (or message) pass. Then it is as
+//! the table says, at that cost; last good keys end at `max_stale`; and once the fault is gone the source heals by itself.
+
+mod beside;
+mod sources;
+
+use futures_util::future::join_all;
+
+use self::Column::{ApiServer, Discovery, File, JwksUrl, WorkloadApi};
+use self::Fault::*;
+use self::sources::Subject;
+use super::*;
+
+/// How a source gets its keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Column {
+    WorkloadApi,
+    Discovery,
+    JwksUrl,
+    ApiServer,
+    File,
+}
+
+const COLUMNS: [Column; 5] = [WorkloadApi, Discovery, JwksUrl, ApiServer, File];
+
+/// What is wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    DownAtStart,
+    DownLater,
+    /// It answers after five seconds.
+    Slow,
+    /// It takes the question and never answers.
+    Hangs,
+    TenMegabytes,
+    Garbage,
+    /// To somebody on 127.0.0.1 who counts visits.
+    Redirect,
+    WrongIssuer,
+    OtherAuthority,
+    /// A key of a type that nobody knows, beside a new good one.
+    OneBadKey,
+    Empty,
+    /// A new key, and the old one withdrawn.
+    Rotated,
+    /// The set before the last one again.
+    RolledBack,
+}
+
+/// What becomes of the keys, and how many requests arrive at the source.
+#[derive(Clone, Copy, Debug)]
+enum Cell {
+    /// There never were keys: callers hear 503, and the operator this.
+    Without(u64, &'static str),
+    /// The last good keys serve until `max_stale`, and the operator hears this.
+    Kept(u64, &'static str),
+    /// What the source says now is what counts.
+    Followed(u64),
+    /// Everything by this source is refused.
+    Withdrawn(u64),
+    /// There is no such cell, because.
+    Never(&'static str),
+}
+
+use self::Cell::{Followed, Kept, Never, Withdrawn, Without};
+
+const GONE: &str = "cannot be reached";
+const LATE: &str = "within 10 s";
+const LONG: &str = "more than 1048576 bytes";
+const STAYS: &str = "redirects are not followed";
+const NO_SET: &str = "is no key set";
+const STRANGER: &str = "is not signed by an authority in";
+const NO_ISSUER: &str = "a key set names no issuer; the token's is compared when it is verified";
+const NO_TLS: &str = "there is no TLS";
+
+#[rustfmt::skip]
+const TABLE: [(Fault, [Cell; COLUMNS.len()]); 13] = [
+    // fault          Workload API                  discovery                       JWKS URL                    API server                  file
+    (DownAtStart,    [Without(0, GONE),             Without(0, "GET https://"),     Without(0, "GET https://"), Without(0, "GET https://"), Without(0, "cannot be read")]),
+    (DownLater,      [Kept(0, "the agent "),        Kept(0, "GET https://"),        Kept(0, "GET https://"),    Kept(0, "GET https://"),    Kept(0, "cannot be read")]),
+    (Slow,           [Followed(1),                  Followed(2),                    Followed(1),                Followed(1),                Never("a slow mount is one that hangs: a thread waits, and no request")]),
+    (Hangs,          [Kept(0, LATE),                Kept(1, LATE),                  Kept(1, LATE),              Kept(1, LATE),              Kept(0, "is no file")]),
+    (TenMegabytes,   [Kept(0, "message length"),    Kept(1, LONG),                  Kept(1, LONG),              Kept(1, LONG),              Kept(0, LONG)]),
+    (Garbage,        [Kept(0, "was dropped"),       Kept(1, "discovery document"),  Kept(1, NO_SET),            Kept(1, NO_SET),            Kept(0, NO_SET)]),
+    (Redirect,       [Never("gRPC has none"),       Kept(1, STAYS),                 Kept(1, STAYS),             Kept(1, STAYS),             Never("a link is how a ConfigMap is swapped: the path stays the operator's")]),
+    (WrongIssuer,    [Withdrawn(1),                 Kept(1, "is of issuer"),        Never(NO_ISSUER),           Never(NO_ISSUER),           Never(NO_ISSUER)]),
+    (OtherAuthority, [Never(NO_TLS),                Kept(0, STRANGER),              Kept(0, STRANGER),          Kept(0, STRANGER),          Never(NO_TLS)]),
+    (OneBadKey,      [Followed(0),                  Followed(2),                    Followed(1),                Followed(1),                Followed(0)]),
+    (Empty,          [Withdrawn(0),                 Withdrawn(2),                   Withdrawn(1),               Withdrawn(1),               Withdrawn(0)]),
+    (Rotated,        [Followed(0),                  Followed(2),                    Followed(1),                Followed(1),                Followed(0)]),
+    (RolledBack,     [Followed(0),                  Followed(2),                    Followed(1),                Followed(1),                Followed(0)]),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn jwk_13_jwk_14_jwk_15_bun_02_wap_06_every_source_against_every_fault() {
+    let cells = TABLE
+        .into_iter()
+        .flat_map(|(fault, row)| COLUMNS.into_iter().zip(row).map(move |(column, cell)| (fault, column, cell)));
+    let running = cells.map(|(fault, column, cell)| async move {
+        let played = tokio::spawn(play(fault, column, cell)).await;
+        played.err().map(|_panicked| format!("{fault:?} of {column:?}: {cell:?}"))
+    });
+    let wrong: Vec<String> = join_all(running).await.into_iter().flatten().collect();
+    assert!(wrong.is_empty(), "{} cells (why stands above):\n{}", wrong.len(), wrong.join("\n"));
+}
+
+async fn play(fault: Fault, column: Column, cell: Cell) {
+    if let Never(why) = cell {
+        assert!(!why.is_empty());
+        return;
+    }
+    let mut subject = Subject::of(column, fault).await;
+    let about = format!("{fault:?} of {column:?}");
+    let known = subject.published();
+    if fault != DownAtStart {
+        assert_eq!(subject.held(), Some(known.clone()), "{about}: well at first");
+    }
+    let began = subject.stand.now();
+    let (requests, skipped) = (subject.requests(), subject.status().skipped);
+    subject.spoil(fault).await;
+    subject.one_attempt(fault).await;
+    let says = |text: &str| subject.status().last_error.is_some_and(|why| why.contains(text));
+    let count = match cell {
+        Without(count, text) => {
+            until(&format!("{about}: shown"), || says(text)).await;
+            assert_eq!(subject.held(), None, "{about}");
+            count
+        }
+        Kept(count, text) => {
+            until(&format!("{about}: shown"), || says(text)).await;
+            assert_eq!(subject.held(), Some(known), "{about}");
+            let end = began.plus(Lifetime::from_hours(25));
+            assert_eq!(key_ids(&subject.source, end), None, "{about}: closed after max_stale");
+            count
+        }
+        Followed(count) => {
+            let truth = subject.published();
+            until(&format!("{about}: followed"), || subject.held().as_ref() == Some(&truth) && subject.is_well()).await;
+            assert!(!truth.is_empty());
+            count
+        }
+        Withdrawn(count) => {
+            until(&format!("{about}: withdrawn"), || subject.held() == Some(BTreeSet::new())).await;
+            assert!(subject.is_well(), "{about}: a withdrawal is no fault");
+            count
+        }
+        Never(_) => return,
+    };
+    assert_eq!(subject.requests(), requests + count, "{about}: requests at the source");
+    if fault == OneBadKey {
+        assert_eq!(subject.status().skipped, skipped + 1, "{about}: the odd key is counted");
+    }
+    subject.mend(fault).await;
+    let truth = subject.published();
+    let healed = || subject.is_well() && subject.held().as_ref() == Some(&truth);
+    subject.stand.through_attempts("it", &format!("{about}: healed"), healed).await;
+    assert_eq!(subject.visits(), 0, "{about}: nobody else was asked");
+}
