@@ -25,6 +25,7 @@ mod status;
 mod view;
 mod workload_api;
 mod workload_svid;
+mod x509_svid;
 
 pub use authorities::{Authorities, Authority};
 pub use check::check;
@@ -38,6 +39,7 @@ pub use source::{KeysNow, KeysUnusable, TrustedSource};
 pub use status::{Collision, SourceStatus};
 pub use view::TrustView;
 pub use workload_svid::{NoSvid, fetch_jwt_svid};
+pub use x509_svid::{Chain, Leaf, Side};
 
 #[cfg(all(test, feature = "world"))]
 mod tests;
