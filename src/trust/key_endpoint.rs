@@ -40,7 +40,7 @@ impl KeyEndpoint {
                 };
                 (Way::Discovery { url, issuers: issuers.clone() }, endpoint)
             }
-            Origin::WorkloadApi { .. } | Origin::File { .. } => return None,
+            Origin::WorkloadApi { .. } | Origin::BundleEndpoint { .. } | Origin::File { .. } => return None,
         };
         Some(Self { way, outbound: Outbound::new(endpoint.clone()) })
     }

@@ -11,7 +11,7 @@ use super::authorities::Authorities;
 use super::engine::Shared;
 use super::origin::Origin;
 use super::source::{Confirmed, SourceKeys};
-use super::{SourceKind, SourceSettings};
+use super::{SourceKind, SourceSettings, bundle_endpoint};
 use crate::clock::Lifetime;
 use crate::jose::{KeyPurpose, KeySet};
 use crate::problem::{Place, Problem};
@@ -100,8 +100,9 @@ pub fn check_key_files(section: &'static str, sources: &[SourceSettings]) -> Vec
     let mut earlier: Vec<(&SourceSettings, KeySet)> = Vec::new();
     for (index, source) in sources.iter().enumerate() {
         let origin = Origin::of(source);
-        let Some((path, purpose)) = origin.file() else { continue };
         let element = Place::element(section, index);
+        problems.extend(bundle_endpoint::check_first(&origin, &element.key("spiffe").key("bundle").key("first")));
+        let Some((path, purpose)) = origin.file() else { continue };
         let place = match &source.kind {
             SourceKind::Spiffe { .. } => element.key("spiffe").key("bundle").key("file"),
             SourceKind::Kubernetes { .. } => element.key("kubernetes").key("keys").key("file"),

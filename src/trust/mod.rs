@@ -4,6 +4,7 @@
 
 mod authorities;
 mod backoff;
+mod bundle_endpoint;
 mod bundle_stream;
 mod check;
 mod engine;
@@ -19,6 +20,7 @@ mod origin;
 mod outbound;
 mod own_svid;
 mod refresh;
+mod server_identity;
 mod settings;
 mod source;
 mod status;
@@ -34,7 +36,7 @@ pub use key_file::check_key_files;
 pub use known_issuers::Platform;
 pub use look_again::LookAgain;
 pub use own_svid::{OwnSvid, follow_own_svid};
-pub use settings::{Endpoint, IssuerKeys, Reuse, SourceKind, SourceSettings, SpiffeKeys};
+pub use settings::{Endpoint, EndpointProfile, IssuerKeys, Reuse, SourceKind, SourceSettings, SpiffeKeys};
 pub use source::{KeysNow, KeysUnusable, TrustedSource};
 pub use status::{Collision, SourceStatus};
 pub use view::TrustView;

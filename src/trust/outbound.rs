@@ -1,18 +1,17 @@
 //! The one way out over https: what is asked, of whom, and how much of an answer is read.
 //!
-//! Never follows a redirect, never uses a proxy, never trusts an authority that the operator did not mean, and never asks
+//! Never follows a redirect unasked, never uses a proxy, never trusts an authority that the operator did not mean, and never asks
 //! another host than the one that the operator wrote.
+
+mod redirects;
 
 use std::error::Error;
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{ACCEPT, AUTHORIZATION, DATE, LOCATION};
 use http::{HeaderValue, StatusCode};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 use url::Url;
 use zeroize::Zeroize;
 
@@ -20,6 +19,7 @@ use super::Endpoint;
 use super::freshness;
 use super::key_file::read_bounded;
 use super::names::{self, Lookup, PinnedNames};
+use super::server_identity::{NotTheServer, Server};
 use crate::clock::{Lifetime, Timestamp};
 use crate::reason::quoted;
 
@@ -35,6 +35,7 @@ const MOST_CA_BYTES: u64 = 2 * 1024 * 1024;
 /// The client of one source.
 pub(super) struct Outbound {
     endpoint: Endpoint,
+    server: Server,
     /// The client, and the authorities it was built with.
     built: Option<Built>,
     names: PinnedNames,
@@ -51,7 +52,14 @@ impl Outbound {
 
     /// Names become addresses by `lookup`.
     pub(super) fn with_lookup(endpoint: Endpoint, lookup: Lookup) -> Self {
-        Self { endpoint, built: None, names: PinnedNames::new(lookup), date: None, fresh_for: None }
+        let names = PinnedNames::new(lookup);
+        Self { endpoint, server: Server::Named, built: None, names, date: None, fresh_for: None }
+    }
+
+    /// From now on the server must be this one.
+    pub(super) fn expect(&mut self, server: Server) {
+        self.server = server;
+        self.built = None;
     }
 
     #[cfg(all(test, feature = "world"))]
@@ -84,8 +92,14 @@ impl Outbound {
     /// # Errors
     /// A sentence for the operator.
     pub(super) async fn get_further(&mut self, url: &Url) -> Result<Vec<u8>, String> {
-        let asked = format!("GET {}", shown(url));
-        let fault = |why: String| format!("{asked}: {why}");
+        match self.ask(url).await? {
+            Answer::Body(body) => Ok(body),
+            Answer::Other { status, location, token } => Err(asked(url, refusal(status, location.as_ref(), token))),
+        }
+    }
+
+    async fn ask(&mut self, url: &Url) -> Result<Answer, String> {
+        let fault = |why: String| asked(url, why);
         if url.scheme() != "https" {
             return Err(fault("only https is asked".to_owned()));
         }
@@ -110,7 +124,8 @@ impl Outbound {
         self.date = response.headers().get(DATE).and_then(date_of);
         self.fresh_for = freshness::said_by(response.headers());
         if response.status() != StatusCode::OK {
-            return Err(fault(refusal(response.status(), response.headers().get(LOCATION), ours)));
+            let location = response.headers().get(LOCATION).cloned();
+            return Ok(Answer::Other { status: response.status(), location, token: ours });
         }
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(|error| fault(self.sentence(&error)))? {
@@ -119,13 +134,14 @@ impl Outbound {
             }
             body.extend_from_slice(&chunk);
         }
-        Ok(body)
+        Ok(Answer::Body(body))
     }
 
     /// Reads the authorities and the token anew (K8S-21); the client is built again when the authorities have changed.
     async fn prepare(&mut self) -> Result<(reqwest::Client, Option<HeaderValue>), String> {
         let (endpoint, built, names) = (self.endpoint.clone(), self.built.take(), self.names.clone());
-        let reading = tokio::task::spawn_blocking(move || read_files(&endpoint, built, names));
+        let server = self.server.clone();
+        let reading = tokio::task::spawn_blocking(move || read_files(&endpoint, &server, built, names));
         let (ca, client, token) =
             reading.await.map_err(|_gone| "preparing the request was interrupted".to_owned())??;
         self.built = Some((ca, client.clone()));
@@ -151,12 +167,16 @@ impl Outbound {
 
     fn tls_sentence(&self, error: &rustls::Error) -> String {
         use rustls::CertificateError as Fault;
-        let authorities = match &self.endpoint.ca {
-            Some(path) => path.display().to_string(),
-            None => "the system's list (the source has no `ca`)".to_owned(),
+        let authorities = match (&self.endpoint.ca, &self.server) {
+            (Some(path), Server::NamedOnTheWeb) => format!("{} or the system's list", path.display()),
+            (Some(path), _) => path.display().to_string(),
+            (None, _) => "the system's list (the source has no `ca`)".to_owned(),
         };
         match error {
-            rustls::Error::InvalidCertificate(Fault::UnknownIssuer) => {
+            rustls::Error::InvalidCertificate(Fault::Other(other)) if other.0.is::<NotTheServer>() => {
+                other.0.to_string()
+            }
+            rustls::Error::InvalidCertificate(Fault::UnknownIssuer | Fault::BadSignature) => {
                 format!("its certificate is not signed by an authority in {authorities}")
             }
             rustls::Error::InvalidCertificate(Fault::NotValidForName | Fault::NotValidForNameContext { .. }) => {
@@ -189,6 +209,7 @@ type Built = (Vec<u8>, reqwest::Client);
 
 fn read_files(
     endpoint: &Endpoint,
+    server: &Server,
     built: Option<Built>,
     names: PinnedNames,
 ) -> Result<(Vec<u8>, reqwest::Client, Option<HeaderValue>), String> {
@@ -200,10 +221,21 @@ fn read_files(
     match built {
         Some((same, client)) if same == ca => Ok((ca, client, token)),
         _ => {
-            let client = client(&ca, endpoint.ca.as_deref(), names)?;
+            let client = client(server.tls(&ca, endpoint.ca.as_deref())?, names)?;
             Ok((ca, client, token))
         }
     }
+}
+
+/// What came back.
+enum Answer {
+    Body(Vec<u8>),
+    Other { status: StatusCode, location: Option<HeaderValue>, token: Token },
+}
+
+/// Why a request brought nothing.
+fn asked(url: &Url, why: String) -> String {
+    format!("GET {}: {why}", shown(url))
 }
 
 /// A URL without what may be secret in it.
@@ -262,32 +294,7 @@ fn read_token(path: &Path) -> Result<HeaderValue, String> {
     })
 }
 
-fn client(ca: &[u8], path: Option<&Path>, names: PinnedNames) -> Result<reqwest::Client, String> {
-    let mut roots = rustls::RootCertStore::empty();
-    match path {
-        Some(path) => {
-            for certificate in CertificateDer::pem_slice_iter(ca) {
-                let certificate = certificate.map_err(|error| format!("{} is no PEM file: {error}", path.display()))?;
-                roots.add(certificate).map_err(|error| format!("a certificate of {}: {error}", path.display()))?;
-            }
-            if roots.is_empty() {
-                return Err(format!("{} holds no certificate", path.display()));
-            }
-        }
-        None => {
-            let (_added, _odd) = roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-            if roots.is_empty() {
-                return Err("the system has no certificate authorities; give the source a `ca`".to_owned());
-            }
-        }
-    }
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut tls = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+fn client(tls: rustls::ClientConfig, names: PinnedNames) -> Result<reqwest::Client, String> {
     reqwest::Client::builder()
         .tls_backend_preconfigured(tls)
         .https_only(true)

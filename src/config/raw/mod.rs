@@ -12,7 +12,9 @@ use serde_json::json;
 pub(super) use policy::{
     AsWho, From, FromValue, Mode, OnBehalfOf, Only, Require, Resource, Rule, Signature, Test, To, TokenType,
 };
-pub(super) use source::{ApiServer, Bundle, Keys, Kubernetes, Liveness, Oidc, Reuse, Source, Spiffe, Subjects};
+pub(super) use source::{
+    ApiServer, Bundle, Keys, Kubernetes, Liveness, Oidc, Profile, Reuse, Source, Spiffe, Subjects,
+};
 
 use super::field::Field;
 
