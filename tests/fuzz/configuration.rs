@@ -97,7 +97,8 @@ fn a_configuration_is_taken_whole_or_refused_with_places() {
 
 /// What was found, without places and values. Every place is in the file, and a report can be shown in both forms.
 fn places(report: &countersign::config::Report, input: &[u8]) -> String {
-    let lines = input.split(|byte| *byte == b'\n').count() as u64;
+    // A carriage return alone ends a line too (YAML 1.2 §5.4).
+    let lines = input.split(|byte| matches!(byte, b'\n' | b'\r')).count() as u64;
     let mut kinds: Vec<String> = report
         .findings()
         .iter()
