@@ -178,6 +178,7 @@ fn origin(settings: &SourceSettings) -> String {
     match &settings.kind {
         SourceKind::Spiffe { keys: SpiffeKeys::WorkloadApi(endpoint), .. } => format!("the Workload API at {endpoint}"),
         SourceKind::Spiffe { keys: SpiffeKeys::BundleFile(file), .. } => format!("the bundle {}", file.display()),
+        SourceKind::Spiffe { keys: SpiffeKeys::BundleEndpoint { url, .. }, .. } => url.to_string(),
         SourceKind::Kubernetes { keys, .. } | SourceKind::Oidc { keys, .. } | SourceKind::People { keys, .. } => {
             match keys {
                 IssuerKeys::File(file) => format!("the file {}", file.display()),

@@ -74,6 +74,14 @@ impl KeySet {
         Self { keys: keys.into_iter().collect(), skipped: Vec::new() }
     }
 
+    /// Its keys that are also in another set, under any id.
+    #[must_use]
+    pub fn common_with(&self, other: &Self) -> Self {
+        let is_there =
+            |key: &&Arc<VerificationKey>| other.keys.iter().any(|their| their.thumbprint() == key.thumbprint());
+        Self::of(self.keys.iter().filter(is_there).cloned())
+    }
+
     /// The usable keys.
     pub fn keys(&self) -> &[Arc<VerificationKey>] {
         &self.keys

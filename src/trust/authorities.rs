@@ -107,7 +107,8 @@ impl Authorities {
         let mut certificates = Vec::new();
         for key in keys {
             let Value::Object(key) = key else { continue };
-            if key.text("use") != Some("x509-svid") {
+            // BUN-03: without a key type it is no key.
+            if key.text("use") != Some("x509-svid") || key.text("kty").is_none() {
                 continue;
             }
             let first = key.array("x5c").and_then(|chain| chain.first());
@@ -117,6 +118,34 @@ impl Authorities {
             }
         }
         Ok(Self::of(certificates.iter().map(Vec::as_slice)))
+    }
+
+    /// As they are kept in files: each certificate in base64.
+    pub(super) fn to_base64(&self) -> Vec<String> {
+        self.all.iter().map(|authority| Base64::encode_string(&authority.certificate)).collect()
+    }
+
+    /// As they were kept. What is no authority is passed over.
+    pub(super) fn of_base64(texts: &[Value]) -> Self {
+        let der = |text: &Value| match text {
+            Value::String(text) => Base64::decode_vec(text).unwrap_or_default(),
+            _ => Vec::new(),
+        };
+        let certificates: Vec<_> = texts.iter().map(der).collect();
+        Self::of(certificates.iter().map(Vec::as_slice))
+    }
+
+    /// Those that are also among others.
+    pub(super) fn common_with(&self, others: &Self) -> Self {
+        let common = self.all.iter().filter(|authority| others.all.contains(authority));
+        Self { all: common.cloned().collect(), skipped: 0 }
+    }
+
+    /// SHA-256 of what they are, in hexadecimal, whatever their order.
+    pub(super) fn fingerprint(&self) -> String {
+        let mut all: Vec<&str> = self.all.iter().map(Authority::fingerprint).collect();
+        all.sort_unstable();
+        hexadecimal(digest::digest(&digest::SHA256, all.concat().as_bytes()).as_ref())
     }
 
     /// All of them, also those that are not within their time.

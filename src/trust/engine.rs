@@ -12,10 +12,12 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::authorities::Authorities;
 use super::bundle_stream::Bundles;
+use super::last_good::{Last, LastGood};
 use super::ledger::Ledger;
 use super::origin::Origin;
-use super::source::{Confirmed, Last, SourceKeys, locked};
+use super::source::{Confirmed, SourceKeys, locked};
 use super::workload_api::Agent;
 use super::{
     Liveness, SourceKind, SourceSettings, SourceStatus, TrustView, TrustedSource, extension, key_file, last_good, push,
@@ -23,6 +25,7 @@ use super::{
 };
 use crate::clock::{Clock, Lifetime};
 use crate::entropy::Entropy;
+use crate::jose::KeySet;
 use crate::telemetry::LivenessNumbers;
 
 /// Confirmation alone is written at most this often.
@@ -101,6 +104,7 @@ impl Trust {
                     fresh.push(Arc::clone(&keys));
                     keys
                 });
+                *locked(&keys.max_stale) = settings.max_stale;
                 let liveness = self.liveness(settings, &old);
                 let clock = Arc::clone(&self.shared.clock);
                 Arc::new(TrustedSource { settings: settings.clone(), keys, clock, liveness })
@@ -111,6 +115,9 @@ impl Trust {
             gone.keys.attempted();
             gone.keys.authorities.attempted();
             gone.keys.authorities.disconnect(self.shared.clock.now());
+            if gone.keys.origin.is_trust_domain() && !next.iter().any(|new| new.settings.name == gone.settings.name) {
+                self.tracker.spawn(Arc::clone(&self.shared).forget(Arc::clone(&gone.keys)));
+            }
         }
         let current = next.iter().map(|source| (Arc::clone(&source.keys), source.settings.clone())).collect();
         self.shared.ledger.settle(current, self.shared.clock.now());
@@ -209,11 +216,20 @@ impl Shared {
     fn remember(&self, keys: &Arc<SourceKeys>) {
         match last_good::read(&self.directory, &keys.name, &keys.digest, self.clock.now()) {
             Ok(None) => {}
-            Ok(Some(kept)) => {
-                self.ledger.publish(keys, kept.set, Confirmed::At(kept.confirmed_at));
-                if let Some(ends) = kept.ends {
-                    self.ledger.end_at(keys, ends);
+            Ok(Some(LastGood { keys: held, authorities, lineage })) => {
+                if let Some(kept) = held {
+                    self.ledger.publish(keys, KeySet::clone(&kept.set), Confirmed::At(kept.confirmed_at));
+                    kept.ends.into_iter().for_each(|ends| self.ledger.end_at(keys, ends));
                 }
+                if let Some(kept) = authorities {
+                    keys.authorities.publish(
+                        keys.name.as_str(),
+                        Authorities::clone(&kept.set),
+                        Confirmed::At(kept.confirmed_at),
+                    );
+                    kept.ends.into_iter().for_each(|ends| keys.authorities.end_at(ends));
+                }
+                *locked(&keys.lineage) = lineage;
             }
             Err(why) => tracing::warn!(source = %keys.name, "the last good keys of {} are not used: {why}", keys.name),
         }
@@ -227,19 +243,18 @@ impl Shared {
     pub(super) async fn keep(self: &Arc<Self>, keys: &Arc<SourceKeys>) {
         let _writing = self.writing.lock().await;
         let now = self.clock.now();
-        let Some((held, ends)) = keys.held().map(|held| (held.at(now), held.ends)) else { return };
+        let Some(good) = LastGood::of(keys, now) else { return };
+        let content = good.content();
         let is_due = match &locked(&keys.written).last {
-            Some(Last { set, ends: ended, at }) => {
-                // A time ahead of now: the clock was set back, and what the file says is from then.
-                set.to_document() != held.set.to_document() || *ended != ends || now.since(*at) >= KEEP || *at > now
-            }
+            // A time ahead of now: the clock was set back, and what the file says is from then.
+            Some(last) => last.content != content || now.since(last.at) >= KEEP || last.at > now,
             None => true,
         };
         if !is_due || keys.cancel.is_cancelled() {
             return;
         }
-        let (of, within, set) = (Arc::clone(keys), Arc::clone(self), Arc::clone(&held.set));
-        let write = move || last_good::write(&within.directory, &of.name, &of.digest, &set, held.confirmed_at, ends);
+        let (of, within) = (Arc::clone(keys), Arc::clone(self));
+        let write = move || last_good::write(&within.directory, &of.name, &of.digest, &good);
         let written = match tokio::task::spawn_blocking(write).await {
             Ok(written) => written.map_err(|error| error.to_string()),
             Err(_interrupted) => Err("interrupted".to_owned()),
@@ -250,8 +265,18 @@ impl Shared {
             tracing::warn!(source = %keys.name, "the last good keys of {} cannot be written: {why}", keys.name);
         }
         // Counted from attempts: a full disk is not tried again at every poll.
-        state.last = Some(Last { set: held.set, ends, at: now });
+        state.last = Some(Last { content, at: now });
         state.trouble = trouble;
+    }
+
+    /// Removes the file of a trust domain that is no more: when it comes back, it begins anew (FED-08).
+    async fn forget(self: Arc<Self>, keys: Arc<SourceKeys>) {
+        let _writing = self.writing.lock().await;
+        let (of, within) = (Arc::clone(&keys), Arc::clone(&self));
+        let forgotten = tokio::task::spawn_blocking(move || last_good::forget(&within.directory, &of.name)).await;
+        if let Ok(Err(error)) = forgotten {
+            tracing::warn!(source = %keys.name, "the last good keys of {} cannot be removed: {error}", keys.name);
+        }
     }
 }
 

@@ -40,7 +40,9 @@ impl KeyEndpoint {
                 };
                 (Way::Discovery { url, issuers: issuers.clone() }, endpoint)
             }
-            Origin::WorkloadApi { .. } | Origin::File { .. } | Origin::Push { .. } => return None,
+            Origin::WorkloadApi { .. } | Origin::BundleEndpoint { .. } | Origin::File { .. } | Origin::Push { .. } => {
+                return None;
+            }
         };
         Some(Self { way, outbound: Outbound::new(endpoint.clone()) })
     }

@@ -11,7 +11,7 @@ use super::authorities::Authorities;
 use super::engine::Shared;
 use super::origin::Origin;
 use super::source::{Confirmed, SourceKeys};
-use super::{IssuerKeys, SourceKind, SourceSettings};
+use super::{IssuerKeys, SourceKind, SourceSettings, bundle_endpoint};
 use crate::clock::Lifetime;
 use crate::jose::{KeyPurpose, KeySet};
 use crate::problem::{Place, Problem};
@@ -104,8 +104,9 @@ pub fn check_key_files(section: &'static str, sources: &[SourceSettings]) -> Vec
             Origin::Push { first, .. } => Some((first.as_path(), KeyPurpose::JwkSet)),
             other => other.file(),
         };
-        let Some((path, purpose)) = file else { continue };
         let element = Place::element(section, index);
+        problems.extend(bundle_endpoint::check_first(&origin, &element.key("spiffe").key("bundle").key("first")));
+        let Some((path, purpose)) = file else { continue };
         let place = match &source.kind {
             SourceKind::Spiffe { .. } => element.key("spiffe").key("bundle").key("file"),
             SourceKind::Kubernetes { keys: IssuerKeys::Push { .. }, .. } => {

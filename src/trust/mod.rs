@@ -4,6 +4,7 @@
 
 mod authorities;
 mod backoff;
+mod bundle_endpoint;
 mod bundle_stream;
 mod check;
 mod cluster_keys;
@@ -27,12 +28,14 @@ mod public_keys;
 mod push;
 mod pushed;
 mod refresh;
+mod server_identity;
 mod settings;
 mod source;
 mod status;
 mod view;
 mod workload_api;
 mod workload_svid;
+mod x509_svid;
 
 pub use authorities::{Authorities, Authority};
 pub use check::check;
@@ -49,11 +52,14 @@ pub use own_svid::{OwnSvid, follow_own_svid};
 pub use public_keys::PublicKeys;
 pub use push::{NotTaken, Push, push_endpoint};
 pub use pushed::LastPush;
-pub use settings::{Endpoint, IssuerKeys, Reuse, ServiceAccount, SourceKind, SourceSettings, SpiffeKeys};
+pub use settings::{
+    Endpoint, EndpointProfile, IssuerKeys, Reuse, ServiceAccount, SourceKind, SourceSettings, SpiffeKeys,
+};
 pub use source::{KeysNow, KeysUnusable, TrustedSource};
 pub use status::{Collision, SourceStatus};
 pub use view::TrustView;
 pub use workload_svid::{NoSvid, fetch_jwt_svid};
+pub use x509_svid::{Chain, Leaf, Side};
 
 #[cfg(all(test, feature = "world"))]
 mod tests;

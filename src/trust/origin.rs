@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 
 use aws_lc_rs::digest;
 use base64ct::{Base64UrlUnpadded, Encoding};
+use url::Url;
 
-use super::{Endpoint, IssuerKeys, ServiceAccount, SourceKind, SourceSettings, SpiffeKeys};
+use super::{Endpoint, EndpointProfile, IssuerKeys, ServiceAccount, SourceKind, SourceSettings, SpiffeKeys};
 use crate::identity::TrustDomain;
 use crate::jose::KeyPurpose;
 
@@ -19,6 +20,8 @@ pub(super) enum Origin {
     WorkloadApi { endpoint: String, trust_domain: TrustDomain },
     /// A file that is read again and again.
     File { path: PathBuf, trust_domain: Option<TrustDomain> },
+    /// A SPIFFE bundle endpoint.
+    BundleEndpoint { url: Url, profile: EndpointProfile, trust_domain: TrustDomain },
     /// A JWK Set at a URL.
     Url(Endpoint),
     /// Discovery, which must name one of these issuers.
@@ -39,6 +42,11 @@ impl Origin {
                 SpiffeKeys::BundleFile(path) => {
                     Self::File { path: path.clone(), trust_domain: Some(trust_domain.clone()) }
                 }
+                SpiffeKeys::BundleEndpoint { url, profile } => Self::BundleEndpoint {
+                    url: url.clone(),
+                    profile: profile.clone(),
+                    trust_domain: trust_domain.clone(),
+                },
             },
             SourceKind::Kubernetes { issuers, keys, .. }
             | SourceKind::Oidc { issuers, keys, .. }
@@ -65,12 +73,15 @@ impl Origin {
 
     /// Whether X.509 authorities may come with the keys.
     pub(super) const fn is_trust_domain(&self) -> bool {
-        matches!(self, Self::WorkloadApi { .. } | Self::File { trust_domain: Some(_), .. })
+        matches!(
+            self,
+            Self::WorkloadApi { .. } | Self::BundleEndpoint { .. } | Self::File { trust_domain: Some(_), .. }
+        )
     }
 
     /// Whether the source can be asked over https.
     pub(super) const fn is_fetched(&self) -> bool {
-        matches!(self, Self::Url(_) | Self::Discovery { .. } | Self::ApiServer(_))
+        matches!(self, Self::BundleEndpoint { .. } | Self::Url(_) | Self::Discovery { .. } | Self::ApiServer(_))
     }
 
     /// A digest of everything that says whose keys these are. The bearer token is left out: it opens the door and vouches for nothing.
@@ -82,6 +93,19 @@ impl Origin {
             }
             Self::File { path, trust_domain } => {
                 serde_json::json!(["file", path.to_string_lossy(), trust_domain.as_ref().map(TrustDomain::as_str)])
+            }
+            Self::BundleEndpoint { url, profile, trust_domain } => {
+                let (url, trust_domain) = (url.as_str(), trust_domain.as_str());
+                match profile {
+                    EndpointProfile::Web { ca } => {
+                        let ca = ca.as_ref().map(|path| path.to_string_lossy());
+                        serde_json::json!(["bundle_endpoint", url, trust_domain, "https_web", ca])
+                    }
+                    // Not the first bundle: what came since is newer, unless its content is another one (`bundle_endpoint`).
+                    EndpointProfile::Spiffe { server_id, .. } => {
+                        serde_json::json!(["bundle_endpoint", url, trust_domain, "https_spiffe", server_id.as_str()])
+                    }
+                }
             }
             Self::Url(endpoint) => serde_json::json!(["url", endpoint.url.as_str(), ca(endpoint)]),
             Self::Discovery { endpoint, issuers } => {

@@ -1,20 +1,18 @@
 //! The one way out over https: what is asked, of whom, and how much of an answer is read.
 //!
-//! Never follows a redirect, never uses a proxy, never trusts an authority that the operator did not mean, and never asks
+//! Never follows a redirect unasked, never uses a proxy, never trusts an authority that the operator did not mean, and never asks
 //! another host than the one that the operator wrote.
 
 mod call;
+mod redirects;
 
 use std::error::Error;
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{ACCEPT, AUTHORIZATION, DATE, LOCATION};
 use http::{HeaderValue, StatusCode};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 use url::Url;
 use zeroize::Zeroize;
 
@@ -24,6 +22,7 @@ use super::Endpoint;
 use super::freshness;
 use super::key_file::read_bounded;
 use super::names::{self, Lookup, PinnedNames};
+use super::server_identity::{NotTheServer, Server};
 use crate::clock::{Lifetime, Timestamp};
 use crate::reason::quoted;
 
@@ -51,11 +50,17 @@ pub(super) struct Outbound {
 /// How it asks.
 #[derive(Clone)]
 struct Manner {
+    server: Server,
     names: PinnedNames,
     /// How long a connection that is not in use is kept.
     idle: Option<Duration>,
-    /// Whether plain http may be asked: of ourselves, on a loopback address.
-    plain: bool,
+}
+
+impl Manner {
+    /// Whether plain http may be asked.
+    const fn plain(&self) -> bool {
+        matches!(self.server, Server::Loopback)
+    }
 }
 
 impl Outbound {
@@ -65,7 +70,7 @@ impl Outbound {
 
     /// Names become addresses by `lookup`.
     pub(super) fn with_lookup(endpoint: Endpoint, lookup: Lookup) -> Self {
-        let manner = Manner { names: PinnedNames::new(lookup), idle: None, plain: false };
+        let manner = Manner { server: Server::Named, names: PinnedNames::new(lookup), idle: None };
         Self { endpoint, built: None, date: None, fresh_for: None, manner }
     }
 
@@ -77,10 +82,16 @@ impl Outbound {
             Some(url::Host::Ipv6(address)) => address.is_loopback(),
             None => false,
         };
-        let plain = loopback && endpoint.url.scheme() == "http";
+        let server = if loopback && endpoint.url.scheme() == "http" { Server::Loopback } else { Server::Named };
         let mut ours = Self::new(endpoint);
-        ours.manner.plain = plain;
+        ours.manner.server = server;
         ours
+    }
+
+    /// From now on the server must be this one.
+    pub(super) fn expect(&mut self, server: Server) {
+        self.manner.server = server;
+        self.built = None;
     }
 
     #[cfg(all(test, feature = "world"))]
@@ -113,9 +124,15 @@ impl Outbound {
     /// # Errors
     /// A sentence for the operator.
     pub(super) async fn get_further(&mut self, url: &Url) -> Result<Vec<u8>, String> {
-        let asked = format!("GET {}", shown(url));
-        let fault = |why: String| format!("{asked}: {why}");
-        let ourselves = self.manner.plain && url.origin() == self.endpoint.url.origin();
+        match self.ask(url).await? {
+            Answer::Body(body) => Ok(body),
+            Answer::Other { status, location, token } => Err(asked(url, refusal(status, location.as_ref(), token))),
+        }
+    }
+
+    async fn ask(&mut self, url: &Url) -> Result<Answer, String> {
+        let fault = |why: String| asked(url, why);
+        let ourselves = self.manner.plain() && url.origin() == self.endpoint.url.origin();
         if url.scheme() != "https" && !ourselves {
             return Err(fault("only https is asked".to_owned()));
         }
@@ -140,7 +157,8 @@ impl Outbound {
         self.date = response.headers().get(DATE).and_then(date_of);
         self.fresh_for = freshness::said_by(response.headers());
         if response.status() != StatusCode::OK {
-            return Err(fault(refusal(response.status(), response.headers().get(LOCATION), ours)));
+            let location = response.headers().get(LOCATION).cloned();
+            return Ok(Answer::Other { status: response.status(), location, token: ours });
         }
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(|error| fault(self.sentence(&error)))? {
@@ -149,7 +167,7 @@ impl Outbound {
             }
             body.extend_from_slice(&chunk);
         }
-        Ok(body)
+        Ok(Answer::Body(body))
     }
 
     /// Reads the authorities and the token anew (K8S-21); the client is built again when the authorities have changed.
@@ -181,12 +199,16 @@ impl Outbound {
 
     fn tls_sentence(&self, error: &rustls::Error) -> String {
         use rustls::CertificateError as Fault;
-        let authorities = match &self.endpoint.ca {
-            Some(path) => path.display().to_string(),
-            None => "the system's list (the source has no `ca`)".to_owned(),
+        let authorities = match (&self.endpoint.ca, &self.manner.server) {
+            (Some(path), Server::NamedOnTheWeb) => format!("{} or the system's list", path.display()),
+            (Some(path), _) => path.display().to_string(),
+            (None, _) => "the system's list (the source has no `ca`)".to_owned(),
         };
         match error {
-            rustls::Error::InvalidCertificate(Fault::UnknownIssuer) => {
+            rustls::Error::InvalidCertificate(Fault::Other(other)) if other.0.is::<NotTheServer>() => {
+                other.0.to_string()
+            }
+            rustls::Error::InvalidCertificate(Fault::UnknownIssuer | Fault::BadSignature) => {
                 format!("its certificate is not signed by an authority in {authorities}")
             }
             rustls::Error::InvalidCertificate(Fault::NotValidForName | Fault::NotValidForNameContext { .. }) => {
@@ -234,6 +256,17 @@ fn read_files(
             Ok((ca, client, token))
         }
     }
+}
+
+/// What came back.
+enum Answer {
+    Body(Vec<u8>),
+    Other { status: StatusCode, location: Option<HeaderValue>, token: Token },
+}
+
+/// Why a request brought nothing.
+fn asked(url: &Url, why: String) -> String {
+    format!("GET {}: {why}", shown(url))
 }
 
 /// A URL without what may be secret in it.
@@ -293,32 +326,9 @@ fn read_token(path: &Path) -> Result<HeaderValue, String> {
 }
 
 fn client(ca: &[u8], path: Option<&Path>, manner: Manner) -> Result<reqwest::Client, String> {
-    let Manner { names, idle, plain } = manner;
-    let mut roots = rustls::RootCertStore::empty();
-    match path {
-        Some(path) => {
-            for certificate in CertificateDer::pem_slice_iter(ca) {
-                let certificate = certificate.map_err(|error| format!("{} is no PEM file: {error}", path.display()))?;
-                roots.add(certificate).map_err(|error| format!("a certificate of {}: {error}", path.display()))?;
-            }
-            if roots.is_empty() {
-                return Err(format!("{} holds no certificate", path.display()));
-            }
-        }
-        None => {
-            let (_added, _odd) = roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-            if roots.is_empty() && !plain {
-                return Err("the system has no certificate authorities; give the source a `ca`".to_owned());
-            }
-        }
-    }
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut tls = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+    let plain = manner.plain();
+    let Manner { server, names, idle } = manner;
+    let tls = server.tls(ca, path)?;
     reqwest::Client::builder()
         .tls_backend_preconfigured(tls)
         .https_only(!plain)

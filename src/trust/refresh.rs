@@ -5,18 +5,20 @@
 use std::sync::Arc;
 
 use super::backoff::{Backoff, about};
+use super::bundle_endpoint::BundleEndpoint;
 use super::engine::Shared;
 use super::freshness;
 use super::key_endpoint::KeyEndpoint;
+use super::origin::Origin;
 use super::source::{Confirmed, SourceKeys, locked};
-use crate::clock::Lifetime;
+use crate::clock::{Lifetime, Timestamp};
 
 const SHORTEST_BACKOFF: Lifetime = Lifetime::from_seconds(1);
 const LONGEST_BACKOFF: Lifetime = Lifetime::from_seconds(60);
 
 /// Asks again and again until the source is gone.
 pub(super) async fn run(keys: Arc<SourceKeys>, shared: Arc<Shared>) {
-    let (Some(mut endpoint), Some(gate)) = (KeyEndpoint::of(&keys.origin), &keys.gate) else { return };
+    let (Some(mut endpoint), Some(gate)) = (Upstream::of(&keys.origin), &keys.gate) else { return };
     let mut backoff = Backoff::new(SHORTEST_BACKOFF, LONGEST_BACKOFF);
     loop {
         let place = tokio::select! {
@@ -28,26 +30,31 @@ pub(super) async fn run(keys: Arc<SourceKeys>, shared: Arc<Shared>) {
         keys.began(began, true);
         let outcome = tokio::select! {
             () = keys.cancel.cancelled() => return,
-            outcome = endpoint.fetch() => outcome,
+            outcome = endpoint.ask(&keys, &shared, began) => outcome,
         };
         drop(place);
         if let Some(theirs) = endpoint.date() {
             locked(&keys.tally).skew_seconds = Some(theirs.seconds() - shared.clock.now().seconds());
         }
-        let wait = match outcome {
-            Ok(set) => {
-                // No later than the answer was made: counted from the question.
-                shared.ledger.publish(&keys, set, Confirmed::At(began));
+        let well = outcome.is_ok();
+        match outcome {
+            Ok(()) => {
                 keys.succeeded();
                 gate.end(None);
                 backoff.reset();
-                about(freshness::until_next(endpoint.fresh_for()), &*shared.entropy)
             }
             Err(why) => {
+                if keys.origin.is_trust_domain() {
+                    keys.authorities.note(keys.name.as_str(), Some(why.clone()));
+                }
                 keys.failed(why.clone());
                 gate.end(Some(why));
-                backoff.after_failure(&*shared.entropy)
             }
+        }
+        let wait = match &endpoint {
+            Upstream::Keys(endpoint) if well => about(freshness::until_next(endpoint.fresh_for()), &*shared.entropy),
+            Upstream::Keys(_) => backoff.after_failure(&*shared.entropy),
+            Upstream::Bundle(endpoint) => about(endpoint.interval(&keys), &*shared.entropy),
         };
         // From now, not from when the file is written: a slow disk does not delay the next attempt.
         let next = shared.clock.now().plus(wait);
@@ -57,6 +64,40 @@ pub(super) async fn run(keys: Arc<SourceKeys>, shared: Arc<Shared>) {
             () = keys.cancel.cancelled() => return,
             () = shared.clock.sleep_until(next) => {}
             () = gate.wanted() => {}
+        }
+    }
+}
+
+/// Who is asked.
+enum Upstream {
+    Keys(KeyEndpoint),
+    Bundle(BundleEndpoint),
+}
+
+impl Upstream {
+    fn of(origin: &Origin) -> Option<Self> {
+        KeyEndpoint::of(origin).map(Self::Keys).or_else(|| BundleEndpoint::of(origin).map(Self::Bundle))
+    }
+
+    /// One attempt. What comes counts as confirmed when it was asked for: the answer was made no earlier.
+    async fn ask(&mut self, keys: &Arc<SourceKeys>, shared: &Shared, began: Timestamp) -> Result<(), String> {
+        match self {
+            Self::Keys(endpoint) => {
+                let set = endpoint.fetch().await?;
+                shared.ledger.publish(keys, set, Confirmed::At(began));
+                Ok(())
+            }
+            Self::Bundle(endpoint) => {
+                let bundle = endpoint.fetch(keys, began).await?;
+                endpoint.take(bundle, keys, shared, began)
+            }
+        }
+    }
+
+    const fn date(&self) -> Option<Timestamp> {
+        match self {
+            Self::Keys(endpoint) => endpoint.date(),
+            Self::Bundle(endpoint) => endpoint.date(),
         }
     }
 }

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use url::Url;
 
 use crate::clock::Lifetime;
-use crate::identity::{AttributeName, GroupName, IdentityTemplate, PathTemplate, SourceName, TrustDomain};
+use crate::identity::{AttributeName, GroupName, IdentityTemplate, PathTemplate, SourceName, SpiffeId, TrustDomain};
 use crate::jose::Algorithm;
 
 /// One configured authority.
@@ -98,6 +98,30 @@ pub enum SpiffeKeys {
     WorkloadApi(String),
     /// A SPIFFE bundle document.
     BundleFile(PathBuf),
+    /// A SPIFFE bundle endpoint (SPIFFE Federation §5).
+    BundleEndpoint {
+        /// The URL as the operator wrote it.
+        url: Url,
+        /// How it shows that it is the one.
+        profile: EndpointProfile,
+    },
+}
+
+/// How a SPIFFE bundle endpoint is authenticated. There is no way from one profile to the other (FED-13).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum EndpointProfile {
+    /// `https_web`: by the name in its URL.
+    Web {
+        /// Certificate authorities that may vouch for it beside the system's.
+        ca: Option<PathBuf>,
+    },
+    /// `https_spiffe`: by its X.509-SVID.
+    Spiffe {
+        /// Exactly this identity.
+        server_id: SpiffeId,
+        /// A bundle of that identity's trust domain, for the first contact.
+        first: PathBuf,
+    },
 }
 
 /// Where an issuer's keys come from.

@@ -10,6 +10,8 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::authorities::{Authorities, Shelf};
+use super::bundle_endpoint::Lineage;
+use super::last_good::Written;
 use super::look_again::Gate;
 use super::origin::Origin;
 use super::push::Door;
@@ -226,23 +228,13 @@ pub(super) struct SourceKeys {
     pub(super) authorities: Shelf,
     /// An operator's order, ended or not.
     pub(super) extension: ArcSwapOption<Extension>,
+    /// Only of bundle endpoints.
+    pub(super) lineage: Mutex<Lineage>,
+    /// As the newest generation has it.
+    pub(super) max_stale: Mutex<Lifetime>,
     trouble: ArcSwapOption<String>,
     held: ArcSwapOption<Held>,
     first_attempt: watch::Sender<bool>,
-}
-
-/// What stands in the file of last good keys.
-#[derive(Default)]
-pub(super) struct Written {
-    pub(super) last: Option<Last>,
-    pub(super) trouble: Option<String>,
-}
-
-/// What was written last.
-pub(super) struct Last {
-    pub(super) set: Arc<KeySet>,
-    pub(super) ends: Option<Timestamp>,
-    pub(super) at: Timestamp,
 }
 
 impl SourceKeys {
@@ -258,6 +250,8 @@ impl SourceKeys {
             tally: Mutex::default(),
             written: Mutex::default(),
             extension: ArcSwapOption::empty(),
+            lineage: Mutex::default(),
+            max_stale: Mutex::new(Lifetime::ZERO),
             trouble: ArcSwapOption::empty(),
             held: ArcSwapOption::empty(),
             first_attempt: watch::Sender::new(false),

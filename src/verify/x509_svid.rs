@@ -4,19 +4,17 @@
 //! That the caller has the key was proven by the handshake. Revocation lists are not asked: SVIDs live for hours.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use aws_lc_rs::digest;
-use rustls::pki_types::{CertificateDer, TrustAnchor, UnixTime};
-use webpki::{ALL_VERIFICATION_ALGS, EndEntityCert, KeyUsage};
+use rustls::pki_types::CertificateDer;
 
-use super::certificate::{Leaf, x5t_s256};
+use super::certificate::x5t_s256;
 use super::{Evidence, VerifiedIdentity, Verifier, find_key, jwt_svid, validity};
 use crate::clock::Timestamp;
 use crate::credential::PeerChain;
 use crate::identity::{Assurance, Confirmation, CredentialFacts, CredentialKind, SpiffeId, WorkloadIdentity};
 use crate::reason::{Misshapen, Refusal, Unverified, quoted};
-use crate::trust::{Authorities, Reuse, SourceKind, TrustedSource};
+use crate::trust::{Chain, Leaf, Reuse, Side, SourceKind, TrustedSource};
 
 /// Verifies the certificates of a connection as they stand at this moment: leaf, source, chain, then time.
 pub(super) fn verify(
@@ -30,7 +28,7 @@ pub(super) fn verify(
     };
     let hash = digest::digest(&digest::SHA256, leaf_der);
     evidence.fingerprint = Some(hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect());
-    let leaf = Leaf::read(leaf_der).ok_or_else(|| {
+    let leaf = Leaf::read(leaf_der, Side::Client).ok_or_else(|| {
         let sentence = "The certificate of this connection cannot be read as an X.509-SVID.";
         Refusal::misshapen(Misshapen::CredentialMalformed, sentence, "it does not parse, or names stand in it twice")
     })?;
@@ -41,7 +39,8 @@ pub(super) fn verify(
         let note = format!("trust domain {} is not configured; nothing was fetched", id.trust_domain());
         return Err(Refusal::unverified(Unverified::SourceUnknown, note));
     }
-    let path = Path { leaf: leaf_der, intermediates, at: within(&leaf, verifier.at) };
+    let intermediates = intermediates.iter().map(|der| CertificateDer::from(der.as_slice())).collect();
+    let path = Chain { leaf: leaf_der, intermediates, at: within(&leaf, verifier.at) };
     let (source, authority) = vouched_by(sources, &path, verifier.at)?;
     evidence.source = Some(source.settings.name.clone());
     evidence.authority = Some(authority);
@@ -86,14 +85,6 @@ fn subject(leaf: &Leaf) -> Result<SpiffeId, Refusal> {
     }
 }
 
-/// A chain that is to be proven, and the time for which.
-struct Path<'a> {
-    leaf: &'a [u8],
-    intermediates: &'a [Vec<u8>],
-    /// The time for which certificates of the chain must be valid. Authorities must be so now.
-    at: Timestamp,
-}
-
 /// The moment within the leaf's own time that is nearest to now: a leaf that is over, or not valid yet, is proven genuine first
 /// and refused for its time then, in words that only its owner hears.
 fn within(leaf: &Leaf, at: Timestamp) -> Timestamp {
@@ -103,7 +94,7 @@ fn within(leaf: &Leaf, at: Timestamp) -> Timestamp {
 /// The first source, in the order of the configuration, whose authorities vouch for the leaf, and the authority.
 fn vouched_by<'a>(
     sources: &'a [Arc<TrustedSource>],
-    path: &Path<'_>,
+    path: &Chain<'_>,
     at: Timestamp,
 ) -> Result<(&'a Arc<TrustedSource>, String), Refusal> {
     let (mut unusable, mut fault, mut tried) = (None, None, 0);
@@ -116,7 +107,7 @@ fn vouched_by<'a>(
             }
         };
         tried += authorities.all().len();
-        match prove(path, &authorities, at) {
+        match path.prove(&authorities, at, Side::Client) {
             Ok(authority) => return Ok((source, authority)),
             Err(why) => fault = Some(why),
         }
@@ -132,26 +123,4 @@ fn vouched_by<'a>(
     let why = fault.map_or_else(String::new, |why| format!(": {why}"));
     let note = format!("none of {tried} X.509 authorities vouches for it{why}");
     Err(Refusal::unverified(Unverified::SignatureInvalid, note))
-}
-
-/// RFC 5280 §6 by webpki: signatures, validity, name and basic constraints, usages of the whole chain. The fingerprint of the
-/// authority at its end.
-fn prove(path: &Path<'_>, authorities: &Authorities, at: Timestamp) -> Result<String, webpki::Error> {
-    let now: Vec<_> = authorities.all().iter().filter(|authority| authority.is_valid_at(at)).collect();
-    let anchors: Vec<TrustAnchor<'_>> = now.iter().map(|authority| authority.anchor().clone()).collect();
-    let leaf = CertificateDer::from(path.leaf);
-    let leaf = EndEntityCert::try_from(&leaf)?;
-    let intermediates: Vec<_> = path.intermediates.iter().map(|der| CertificateDer::from(der.as_slice())).collect();
-    let time = UnixTime::since_unix_epoch(Duration::from_secs(u64::try_from(path.at.seconds()).unwrap_or_default()));
-    let verified = leaf.verify_for_usage(
-        ALL_VERIFICATION_ALGS,
-        &anchors,
-        &intermediates,
-        time,
-        KeyUsage::client_auth(),
-        None,
-        None,
-    )?;
-    let end = now.iter().find(|authority| authority.anchor() == verified.anchor());
-    Ok(end.map_or_else(String::new, |authority| authority.fingerprint().to_owned()))
 }

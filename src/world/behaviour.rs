@@ -48,6 +48,8 @@ pub enum Behaviour {
     Drip,
     /// 302 to this address.
     Redirect(String),
+    /// 301 to this address.
+    Moved(String),
 }
 
 /// Counts and orders.
@@ -143,15 +145,18 @@ pub(super) async fn obey(State(orders): State<Orders>, request: Request, next: N
             });
             json_of(Body::from_stream(drops))
         }
-        Behaviour::Redirect(to) => {
-            let mut response = Response::new(Body::empty());
-            *response.status_mut() = StatusCode::FOUND;
-            if let Ok(to) = HeaderValue::try_from(to) {
-                response.headers_mut().insert(header::LOCATION, to);
-            }
-            response
-        }
+        Behaviour::Redirect(to) => led(StatusCode::FOUND, to),
+        Behaviour::Moved(to) => led(StatusCode::MOVED_PERMANENTLY, to),
     }
+}
+
+fn led(status: StatusCode, to: String) -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = status;
+    if let Ok(to) = HeaderValue::try_from(to) {
+        response.headers_mut().insert(header::LOCATION, to);
+    }
+    response
 }
 
 fn json_of(body: impl Into<Body>) -> Response {

@@ -6,6 +6,7 @@ mod agent_gone;
 mod answers;
 mod assault;
 mod bodies;
+mod bundle_endpoints;
 mod bundles;
 mod cluster_keys;
 mod discovery;
@@ -55,7 +56,7 @@ async fn within(seconds: u64, what: &str, mut condition: impl FnMut() -> bool) {
 }
 
 /// Moves the clock to the next planned attempt of a source, and waits until that attempt has ended.
-async fn next_attempt(stage: &Stage, source: &str) {
+pub async fn next_attempt(stage: &Stage, source: &str) {
     begin_attempt(stage, source).await.ended(stage, 5).await;
 }
 

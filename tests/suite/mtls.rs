@@ -4,6 +4,7 @@ mod authorities;
 mod bound;
 mod client;
 mod connections;
+mod endpoints;
 mod ground;
 mod leaves;
 mod requests;

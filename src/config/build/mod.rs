@@ -2,6 +2,7 @@
 //!
 //! Must never fill in for a value that is written and bad: a default stands for an absent key alone.
 
+mod bundle;
 mod keys;
 mod liveness;
 mod resource;

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 
+use super::bundle::bundle;
 use super::keys::keys;
 use super::liveness::liveness;
 use super::{Built, Desk, parsed};
@@ -12,7 +13,7 @@ use crate::config::field::{Field, values};
 use crate::config::ledger::Said;
 use crate::config::net;
 use crate::config::place::PlaceId;
-use crate::config::raw::{Bundle, Kubernetes, List, Oidc, Reuse, Source, Spiffe, Texts};
+use crate::config::raw::{Kubernetes, List, Oidc, Reuse, Source, Spiffe, Texts};
 use crate::identity::{AttributeName, GroupName, IdentityTemplate, PathTemplate, SourceName, TrustDomain};
 use crate::jose::Algorithm;
 use crate::reason::quoted;
@@ -158,7 +159,7 @@ fn spiffe(desk: Desk<'_>, raw: &Spiffe, at: PlaceId) -> Option<SourceKind> {
     one?;
     Some(SourceKind::Spiffe {
         trust_domain: trust_domain?,
-        keys: api.map(SpiffeKeys::WorkloadApi).or(bundle.map(SpiffeKeys::BundleFile))?,
+        keys: api.map(SpiffeKeys::WorkloadApi).or(bundle)?,
         paths: values(paths?),
     })
 }
@@ -185,10 +186,6 @@ fn workload_api(desk: Desk<'_>, text: &str) -> Result<String, Said> {
     };
     net::workload_api(variable)
         .map_err(|said| Said { message: format!("SPIFFE_ENDPOINT_SOCKET: {}", said.message), ..said })
-}
-
-fn bundle(desk: Desk<'_>, raw: &Bundle, at: PlaceId) -> Option<std::path::PathBuf> {
-    raw.file.try_map(desk.ledger, |text| desk.path(text)).needed(desk.ledger, at, "file")
 }
 
 fn kubernetes(desk: Desk<'_>, raw: &Kubernetes, at: PlaceId) -> Option<SourceKind> {

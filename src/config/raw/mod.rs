@@ -14,7 +14,9 @@ pub(super) use liveness::{Liveness, TokenReview};
 pub(super) use policy::{
     AsWho, From, FromValue, Mode, OnBehalfOf, Only, Require, Resource, Rule, Signature, Test, To, TokenType,
 };
-pub(super) use source::{ApiServer, Bundle, Keys, Kubernetes, Oidc, Push, PushedBy, Reuse, Source, Spiffe, Subjects};
+pub(super) use source::{
+    ApiServer, Bundle, Keys, Kubernetes, Oidc, Profile, Push, PushedBy, Reuse, Source, Spiffe, Subjects,
+};
 
 use super::field::Field;
 

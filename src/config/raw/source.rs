@@ -60,13 +60,33 @@ pub(in crate::config) struct Spiffe {
     pub(in crate::config) paths: Texts,
 }
 
-/// `spiffe.bundle`.
+/// `spiffe.bundle`: exactly one of `file` and `url`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-#[schemars(transform = |s: &mut Schema| required(s, &["file"]))]
+#[schemars(transform = |s: &mut Schema| one_of(s, &["file", "url"]))]
 pub(in crate::config) struct Bundle {
     /// A file with the bundle, read again when it changes.
     pub(in crate::config) file: Text,
+    /// The address of a SPIFFE bundle endpoint, asked again as its bundle says.
+    pub(in crate::config) url: Text,
+    /// With `url`: how the endpoint shows who it is.
+    pub(in crate::config) profile: Field<Profile>,
+    /// With `https_web`: a file with certificate authorities that may vouch for the endpoint beside the system's.
+    pub(in crate::config) ca: Text,
+    /// With `https_spiffe`: the SPIFFE ID that the endpoint must have.
+    pub(in crate::config) server_id: Text,
+    /// With `https_spiffe`: a file with a bundle of that ID's trust domain, for the first contact.
+    pub(in crate::config) first: Text,
+}
+
+/// `spiffe.bundle.profile`.
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::config) enum Profile {
+    /// By a certificate for its name, from an authority of the web.
+    HttpsWeb,
+    /// By its X.509-SVID.
+    HttpsSpiffe,
 }
 
 /// `kubernetes`.

@@ -86,14 +86,6 @@ fn keys_of_later_releases_are_unknown() {
         (top("only: { resources: [orders] }"), "only"),
         (with_source("name: a\noidc: { issuers: [x], liveness: none }"), "trust[0].oidc.liveness"),
         (with_source(&format!("name: a\n{spiffe}\nclaims: [x]")), "trust[0].claims"),
-        (
-            with_source("name: a\nspiffe: { trust_domain: p.example, bundle: { url: https://x } }"),
-            "trust[0].spiffe.bundle.url",
-        ),
-        (
-            with_source("name: a\nspiffe: { trust_domain: p.example, bundle: { file: b, profile: https_web } }"),
-            "trust[0].spiffe.bundle.profile",
-        ),
     ] {
         let report = load_text("later", &text).expect_err(key);
         assert!(report.findings().iter().any(|finding| finding.path == key), "{key}: {report}");

@@ -1,6 +1,7 @@
 //! Whole files in, settings or whole reports out.
 
 mod binding;
+mod bundles;
 mod delegation;
 mod faults;
 mod forms;

@@ -71,6 +71,7 @@ fn schema_and_reader_know_the_same_keys() {
     }
     assert_eq!(schema["required"], serde_json::json!(["issuer", "trust", "resources"]));
     assert_eq!(schema["$defs"]["Keys"]["oneOf"].as_array().unwrap().len(), 5);
+    assert_eq!(schema["$defs"]["Bundle"]["oneOf"].as_array().unwrap().len(), 2);
     assert_eq!(schema["$defs"]["Source"]["properties"]["max_age"]["pattern"], "^[0-9]{1,10}[smhd]$");
 }
 

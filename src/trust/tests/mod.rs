@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test may stop at the first surprise")]
 
+mod bundle_endpoint;
+mod bundle_server;
 mod collisions;
 mod fetching;
 mod files;

@@ -4,6 +4,8 @@ use std::os::unix::fs::PermissionsExt;
 
 use super::super::KeysUnusable;
 use super::*;
+use crate::world::Surroundings;
+use crate::world::spiffe_agent::{Answer, PretendTrustDomain, WorkloadApi};
 
 async fn kept(stand: &Stand, name: &str) {
     until("the keys are kept", || stand.path(&format!("state/keys/{name}.json")).exists()).await;
@@ -62,7 +64,7 @@ async fn torn_and_foreign_files_are_not_read() {
         good.replace("\"eu1\"", "\"eu2\""),
         good.replace("confirmed_at\":\"2026", "confirmed_at\":\"2036"),
         good.replace("confirmed_at", "confirmed"),
-        format!("{good}{}", " ".repeat(2 * 1024 * 1024)),
+        format!("{good}{}", " ".repeat(5 * 1024 * 1024)),
     ];
     for text in spoiled {
         assert_ne!(text, good);
@@ -101,4 +103,74 @@ async fn a_folder_that_cannot_be_written_costs_no_keys() {
     let view = stand.trust.apply(&[cluster_file("eu1", &stand.write("eu1.json", jwks(&[&jwk("a")])))]);
     stand.to_next_attempt("eu1").await;
     assert_eq!(key_ids(&source(&view, "eu1"), stand.now()), ids(&["a"]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn jwk_15_x509_authorities_of_agents_and_files_survive_a_restart() {
+    let mut stand = Stand::new();
+    let surroundings = Surroundings::with_clock(Arc::new(stand.clock.clone()));
+    let pretend = PretendTrustDomain::new("prod.example", &surroundings).unwrap();
+    let api = WorkloadApi::start(stand.path("agent.sock"), &pretend, &CancellationToken::new()).await.unwrap();
+    let bundle = stand.write("bundle.json", pretend.spiffe_bundle().to_string());
+    let socket = format!("unix:{}", stand.path("agent.sock").display());
+    let settings = [
+        domain("agent", "prod.example", SpiffeKeys::WorkloadApi(socket)),
+        domain("file", "file.example", SpiffeKeys::BundleFile(bundle.clone())),
+    ];
+    stand.trust.apply(&settings);
+    stand.trust.first_attempts().await;
+    let has_authorities = |stand: &Stand, name: &str| {
+        std::fs::read_to_string(stand.path(&format!("state/keys/{name}.json")))
+            .is_ok_and(|text| text.contains("\"x509\""))
+    };
+    until("kept", || ["agent", "file"].iter().all(|name| has_authorities(&stand, name))).await;
+    api.stop().await;
+    std::fs::remove_file(bundle).unwrap();
+    stand.restart().await;
+    let view = stand.trust.apply(&settings);
+    let count = |stand: &Stand, name: &str| {
+        source(&view, name).authorities_at(stand.now()).ok().map(|authorities| authorities.all().len())
+    };
+    assert_eq!((count(&stand, "agent"), count(&stand, "file")), (Some(1), Some(1)));
+    stand.clock.advance(Lifetime::from_hours(25));
+    assert_eq!((count(&stand, "agent"), count(&stand, "file")), (None, None), "max_stale");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wap_09_x509_authorities_that_were_withdrawn_do_not_come_back() {
+    let mut stand = Stand::new();
+    let surroundings = Surroundings::with_clock(Arc::new(stand.clock.clone()));
+    let pretend = PretendTrustDomain::new("prod.example", &surroundings).unwrap();
+    let api = WorkloadApi::start(stand.path("agent.sock"), &pretend, &CancellationToken::new()).await.unwrap();
+    let socket = format!("unix:{}", stand.path("agent.sock").display());
+    let settings = [domain("prod", "prod.example", SpiffeKeys::WorkloadApi(socket))];
+    stand.trust.apply(&settings);
+    stand.trust.first_attempts().await;
+    let kept = |stand: &Stand| {
+        let text = std::fs::read_to_string(stand.path("state/keys/prod.json")).unwrap_or_default();
+        serde_json::from_str::<Value>(&text).unwrap_or_default()["x509"].clone()
+    };
+    let end = stand.now().plus(Lifetime::from_seconds(60));
+    api.answer(Answer::PermissionDenied);
+    until("its end is kept", || kept(&stand)["ends"].is_string()).await;
+    api.stop().await;
+    stand.restart().await;
+    let view = stand.trust.apply(&settings);
+    let count = |at: Timestamp| source(&view, "prod").authorities_at(at).unwrap().all().len();
+    assert_eq!((count(end.minus(Lifetime::from_millis(1))), count(end)), (1, 0));
+    until("asked", || stand.status("prod").next_attempt.is_some()).await;
+    stand.clock.advance(Lifetime::from_seconds(60));
+    until("given up", || kept(&stand)["authorities"] == json!([])).await;
+    // What is no authority any more is none of a file either.
+    stand.restart().await;
+    let spoiled = std::fs::read_to_string(stand.path("state/keys/prod.json"))
+        .unwrap()
+        .replace("\"x509\":{", "\"x509\":{\"x\":1,");
+    stand.write("state/keys/prod.json", spoiled.replace("\"authorities\":[]", "\"authorities\":[\"AAAA\",7]"));
+    let view = stand.trust.apply(&settings);
+    assert_eq!(source(&view, "prod").authorities_at(stand.now()).unwrap().all().len(), 0);
+    stand.restart().await;
+    stand.write("state/keys/prod.json", spoiled.replace("\"authorities\":[]", "\"authorities\":7"));
+    let view = stand.trust.apply(&settings);
+    assert!(source(&view, "prod").authorities_at(stand.now()).is_err());
 }

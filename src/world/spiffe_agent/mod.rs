@@ -10,7 +10,7 @@ mod service;
 mod trust_domain;
 
 pub use self::agent::{Answer, Registration, Rpc, WorkloadApi};
-pub use self::bundle_endpoint::{BUNDLE_PATH, BundleEndpoint, BundleProfile};
+pub use self::bundle_endpoint::{BUNDLE_PATH, BundleEndpoint};
 pub use self::trust_domain::PretendTrustDomain;
 
 /// Messages and server of `proto/workload.proto`.

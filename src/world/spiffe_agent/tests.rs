@@ -294,23 +294,22 @@ async fn bundle_endpoints_serve_both_profiles() {
     let stage = Stage::set().await;
     // The machine's clock, as the TLS client below has no other.
     let domain = PretendTrustDomain::new("partner.example", &Surroundings::system()).unwrap();
-    let web = BundleEndpoint::start(&domain, BundleProfile::Web, &stage.stop).await.unwrap();
-    let client = client_trusting(&[pem_to_der(web.ca_pem().unwrap())]);
-    assert_eq!(get(&client, &web.url()).await, domain.spiffe_bundle());
+    let endpoint = BundleEndpoint::start(&domain, &stage.stop).await.unwrap();
+    let client = client_trusting(&[pem_to_der(&endpoint.ca_pem())]);
+    assert_eq!(get(&client, endpoint.url()).await, domain.spiffe_bundle());
     domain.rotate(Algorithm::ES256).unwrap();
-    assert_eq!(get(&client, &web.url()).await, domain.spiffe_bundle(), "FED-10");
-    assert_eq!(web.requests(), 2);
-    web.behave(Behaviour::Garbage);
-    assert_eq!(get(&client, &web.url()).await, Value::Null);
+    assert_eq!(get(&client, endpoint.url()).await, domain.spiffe_bundle(), "the newest");
+    assert_eq!(endpoint.requests(BUNDLE_PATH), 2);
+    endpoint.behave(BUNDLE_PATH, Behaviour::Garbage);
+    assert_eq!(get(&client, endpoint.url()).await, Value::Null);
 
-    let id = "spiffe://partner.example/bundle-server";
-    let spiffe =
-        BundleEndpoint::start(&domain, BundleProfile::Spiffe { server_id: id.to_owned() }, &stage.stop).await.unwrap();
-    assert_eq!(spiffe.ca_pem(), None);
-    let shown = certificate_of(spiffe.url().as_str()).await;
-    assert_eq!(spiffe.certificate(), shown);
-    spiffe.renew().unwrap();
-    assert_ne!(certificate_of(spiffe.url().as_str()).await, shown, "FED-05");
+    let named = certificate_of(endpoint.url()).await;
+    let svid = domain.x509_svid("spiffe://partner.example/bundle-server", Lifetime::from_hours(1)).unwrap();
+    endpoint.show(&svid).unwrap();
+    assert_eq!(certificate_of(endpoint.url()).await, *svid.der());
+    endpoint.show_name().unwrap();
+    assert_ne!(certificate_of(endpoint.url()).await, *svid.der());
+    assert_ne!(certificate_of(endpoint.url()).await, named, "a new one");
 }
 
 fn pem_to_der(pem: &str) -> CertificateDer<'static> {

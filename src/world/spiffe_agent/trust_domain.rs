@@ -183,6 +183,11 @@ impl PretendTrustDomain {
         self.change(|state| state.refresh_hint = hint);
     }
 
+    /// Sets `spiffe_sequence` of the SPIFFE bundle; every change adds one.
+    pub fn set_sequence(&self, sequence: u64) {
+        self.state().sequence = sequence;
+    }
+
     /// The JWT bundle as the Workload API carries it: a JWK Set whose keys have no `use`, as SPIRE writes it (JSV-12).
     pub fn jwt_bundle(&self) -> Vec<u8> {
         let state = self.state();

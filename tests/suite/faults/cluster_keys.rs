@@ -109,7 +109,7 @@ async fn k8s_21_our_own_token_is_read_again_at_every_fetch() {
     let eu1 = stage.cluster("eu1");
     let file = stage.directory.path().join("eu1-admin.token");
     let own = || {
-        let ask = TokenAsk::new("countersign", "countersign", SHARED_ISSUER).lifetime(Lifetime::from_minutes(10));
+        let ask = TokenAsk::new("countersign", "countersign", SHARED_ISSUER).lifetime(Lifetime::from_minutes(20));
         let token = eu1.mint(&ask).unwrap();
         crate::evidence::secret(&token);
         token
@@ -118,7 +118,7 @@ async fn k8s_21_our_own_token_is_read_again_at_every_fetch() {
     next_attempt(&stage, "eu1").await;
     assert_eq!(status(&stage, "eu1").last_error, None);
     // It expires where nobody renews it.
-    stage.advance(Lifetime::from_minutes(11)).await;
+    stage.advance(Lifetime::from_minutes(21)).await;
     within(10, "the expired token is refused", || status(&stage, "eu1").last_error.is_some()).await;
     let why = shown(&stage, "eu1").await["last_error"].as_str().unwrap().to_owned();
     assert!(why.contains("401: our own token was not accepted"), "{why}");

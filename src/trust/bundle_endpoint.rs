@@ -1,0 +1,287 @@
+//! SPIFFE bundle endpoints (SPIFFE Federation §5): who is believed to be one, what of its bundle counts, and when it is asked again.
+//!
+//! Never goes from one profile to the other (FED-13), and never adds what an older bundle has (BUN-06).
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use url::Url;
+
+use super::authorities::Authorities;
+use super::engine::Shared;
+use super::key_file::read_bounded;
+use super::origin::Origin;
+use super::outbound::Outbound;
+use super::server_identity::{Server, ServerSvid};
+use super::source::{Confirmed, SourceKeys, locked};
+use super::{Endpoint, EndpointProfile};
+use crate::clock::{Lifetime, Timestamp};
+use crate::identity::SpiffeId;
+use crate::jose::{KeyPurpose, KeySet, Object, Value, parse_object};
+use crate::problem::{Place, Problem};
+
+/// As for other bundles in files.
+const MOST_BYTES: u64 = 1024 * 1024;
+/// When the bundle says nothing (Trust Domain and Bundle §4.1.2).
+const REGULAR: Lifetime = Lifetime::from_minutes(5);
+/// Until the first bundle has come nobody knows its hint, and nothing by the trust domain can be verified.
+const BEFORE_THE_FIRST: Lifetime = Lifetime::from_minutes(1);
+/// A bundle cannot make us ask more often, in seconds.
+const SHORTEST_HINT: f64 = 10.0;
+/// A bundle cannot make us keep a withdrawn key for longer, in seconds.
+const LONGEST_HINT: f64 = 86_400.0;
+
+/// Where the bundle that is held stands among others.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Lineage {
+    /// Its `spiffe_sequence`.
+    pub(super) sequence: Option<u64>,
+    /// The fingerprint of the first bundle's authorities when it came.
+    pub(super) first: Option<String>,
+}
+
+impl Lineage {
+    /// `spiffe_sequence` of a document; what is no number of 64 bits orders nothing.
+    pub(super) fn sequence_of(document: &Object) -> Option<u64> {
+        match document.get("spiffe_sequence") {
+            Some(Value::Number(number)) => number.as_u64(),
+            _ => None,
+        }
+    }
+}
+
+/// A bundle as it came.
+#[derive(Debug)]
+pub(super) struct Bundle {
+    keys: KeySet,
+    authorities: Authorities,
+    sequence: Option<u64>,
+    hint: Option<Lifetime>,
+}
+
+impl Bundle {
+    /// # Errors
+    /// A sentence, when it is no bundle. A bundle without keys is one (BUN-02).
+    fn read(document: &[u8]) -> Result<Self, String> {
+        let keys = KeySet::parse(document, KeyPurpose::SpiffeBundle).map_err(|fault| fault.to_string())?;
+        let authorities = Authorities::of_bundle(document)?;
+        let members = parse_object(document).map_err(|fault| fault.to_string())?;
+        Ok(Self { keys, authorities, sequence: Lineage::sequence_of(&members), hint: hint(&members) })
+    }
+}
+
+/// `spiffe_refresh_hint` within our bounds (BUN-07, BUN-08); what is no whole number says nothing.
+fn hint(document: &Object) -> Option<Lifetime> {
+    let Some(Value::Number(number)) = document.get("spiffe_refresh_hint") else { return None };
+    let seconds = number.as_f64().filter(|seconds| seconds.fract() == 0.0)?;
+    Some(Lifetime::from_seconds(seconds.clamp(SHORTEST_HINT, LONGEST_HINT) as u32))
+}
+
+/// Asks one endpoint for its bundle.
+pub(super) struct BundleEndpoint {
+    url: Url,
+    server: Option<SpiffeServer>,
+    outbound: Outbound,
+    /// Of the newest bundle.
+    hint: Option<Lifetime>,
+}
+
+/// Whom `https_spiffe` expects.
+struct SpiffeServer {
+    id: SpiffeId,
+    first: PathBuf,
+    /// Whether the bundles that it serves are those of its own trust domain.
+    serves_its_own: bool,
+    /// The fingerprint of the first bundle's authorities.
+    shown: Option<String>,
+    /// Whether they are others than when the bundle came that is held, and of the same trust domain.
+    begins_anew: bool,
+}
+
+impl BundleEndpoint {
+    /// `None` for other sources.
+    pub(super) fn of(origin: &Origin) -> Option<Self> {
+        let Origin::BundleEndpoint { url, profile, trust_domain } = origin else { return None };
+        let endpoint = |ca| Endpoint { url: url.clone(), ca, token: None };
+        let (server, outbound) = match profile {
+            EndpointProfile::Web { ca } => {
+                let mut outbound = Outbound::new(endpoint(ca.clone()));
+                outbound.expect(Server::NamedOnTheWeb);
+                (None, outbound)
+            }
+            EndpointProfile::Spiffe { server_id, first } => {
+                let serves_its_own = server_id.is_member_of(trust_domain);
+                let (id, first) = (server_id.clone(), first.clone());
+                let server = SpiffeServer { id, first, serves_its_own, shown: None, begins_anew: false };
+                (Some(server), Outbound::new(endpoint(None)))
+            }
+        };
+        Some(Self { url: url.clone(), server, outbound, hint: None })
+    }
+
+    /// What the other side's clock said in its last answer.
+    pub(super) const fn date(&self) -> Option<Timestamp> {
+        self.outbound.date()
+    }
+
+    /// # Errors
+    /// A sentence for the operator.
+    pub(super) async fn fetch(&mut self, keys: &SourceKeys, now: Timestamp) -> Result<Bundle, String> {
+        if let Some(server) = &mut self.server {
+            let authorities = server.authorities(keys, now).await?;
+            self.outbound.expect(Server::Svid(ServerSvid { id: server.id.clone(), authorities, at: now }));
+        }
+        let body = self.outbound.get_following(&self.url).await?;
+        let (host, path) = (self.url.authority(), self.url.path());
+        Bundle::read(&body).map_err(|why| format!("the answer of {host}{path} is no bundle: {why}"))
+    }
+
+    /// The bundle that was asked for at `began` is the whole truth about its trust domain: keys and authorities alike.
+    ///
+    /// # Errors
+    /// A sentence, when it is older than the one that is held. Then it adds nothing and confirms nothing, and what it lacks is
+    /// withdrawn all the same: a key that is missing in any bundle of the endpoint may be one that leaked. Once what is held
+    /// has grown stale, or an operator has given other first authorities, whatever the endpoint says is taken: its numbers may
+    /// have begun anew.
+    pub(super) fn take(
+        &mut self,
+        bundle: Bundle,
+        keys: &Arc<SourceKeys>,
+        shared: &Shared,
+        began: Timestamp,
+    ) -> Result<(), String> {
+        let Bundle { keys: set, authorities, sequence, hint } = bundle;
+        let held = locked(&keys.lineage).sequence;
+        let (host, path) = (self.url.authority(), self.url.path());
+        tracing::debug!(source = %keys.name, sequence, keys = set.keys().len(), "the bundle endpoint {host}{path} answered");
+        let begins_anew = self.server.as_ref().is_some_and(|server| server.begins_anew);
+        if let (Some(held), Some(sequence), false) = (held, sequence, begins_anew)
+            && sequence < held
+            && withdraw_missing(&set, &authorities, keys, shared)
+        {
+            return Err(format!(
+                "its bundle has spiffe_sequence {sequence}, and an earlier one had {held}: what it lacks is withdrawn, and \
+                 nothing in it is added before max_stale has passed"
+            ));
+        }
+        self.hint = hint;
+        shared.ledger.publish(keys, set, Confirmed::At(began));
+        keys.vouches_by(authorities, Confirmed::At(began));
+        let first = self.server.as_ref().and_then(|server| server.shown.clone());
+        *locked(&keys.lineage) = Lineage { sequence, first };
+        Ok(())
+    }
+
+    /// The time until the next attempt, whether this one went well or not (FED-07), before jitter. Keys are asked for twice before
+    /// they are stale.
+    pub(super) fn interval(&self, keys: &SourceKeys) -> Lifetime {
+        let unsaid = if keys.held().is_some() { REGULAR } else { BEFORE_THE_FIRST };
+        let half = locked(&keys.max_stale).seconds() / 2;
+        let half = Lifetime::from_seconds(u32::try_from(half).unwrap_or(u32::MAX).max(SHORTEST_HINT as u32));
+        self.hint.unwrap_or(unsaid).min(half)
+    }
+}
+
+/// Takes from what is held what an older bundle lacks. `false`: nothing is held that may be used, so the older bundle is news.
+fn withdraw_missing(set: &KeySet, authorities: &Authorities, keys: &Arc<SourceKeys>, shared: &Shared) -> bool {
+    let now = shared.clock.now();
+    let Some(held) = keys.held().map(|held| held.at(now)) else { return false };
+    if now.since(held.confirmed_at) > *locked(&keys.max_stale) {
+        return false;
+    }
+    shared.ledger.publish(keys, held.set.common_with(set), Confirmed::At(held.confirmed_at));
+    if let (Some((held, confirmed_at)), false) = (keys.authorities.at(now), keys.cancel.is_cancelled()) {
+        let common = held.common_with(authorities);
+        keys.authorities.publish(keys.name.as_str(), common, Confirmed::At(confirmed_at));
+    }
+    true
+}
+
+impl SpiffeServer {
+    /// Who may vouch for the server: the newest bundle of its trust domain, however old, and before there was one the first bundle.
+    /// Other authorities in the file of the first bundle are the word of an operator: they count until a bundle has come by them.
+    async fn authorities(&mut self, keys: &SourceKeys, now: Timestamp) -> Result<Arc<Authorities>, String> {
+        let path = self.first.clone();
+        let read = tokio::task::spawn_blocking(move || first_authorities(&path));
+        let first = read.await.map_err(|_gone| "reading the first bundle was interrupted".to_owned())?;
+        let stored = keys.authorities.at(now).map(|(set, _)| set).filter(|_| self.serves_its_own);
+        let known = locked(&keys.lineage).first.clone();
+        self.shown = first.as_ref().ok().map(Authorities::fingerprint).or_else(|| known.clone());
+        self.begins_anew = self.serves_its_own && known.is_some() && known != self.shown;
+        match stored {
+            Some(stored) if !self.begins_anew => Ok(stored),
+            _ => first.map(Arc::new),
+        }
+    }
+}
+
+/// A first bundle that cannot be used now is a lint: it may come later, and a source that has had a bundle does without.
+pub(super) fn check_first(origin: &Origin, place: &Place) -> Option<Problem> {
+    let Origin::BundleEndpoint { profile: EndpointProfile::Spiffe { first, .. }, .. } = origin else { return None };
+    let why = first_authorities(first).err()?;
+    Some(Problem::lint(place.clone(), why, "without it nobody can be believed to be the endpoint at the first contact"))
+}
+
+/// The authorities in the file of a first bundle.
+///
+/// # Errors
+/// A sentence, also when there are none.
+fn first_authorities(path: &Path) -> Result<Authorities, String> {
+    let bytes = read_bounded(path, MOST_BYTES)?;
+    let found = Authorities::of_bundle(&bytes).map_err(|why| format!("{} is no bundle: {why}", path.display()))?;
+    match found.all().is_empty() {
+        true => Err(format!("{} has no X.509 authority (use x509-svid)", path.display())),
+        false => Ok(found),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn members(text: &str) -> Object {
+        parse_object(text.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn bun_07_bun_08_hints_are_seconds_within_bounds() {
+        for (said, seconds) in [
+            ("300", Some(300)),
+            ("300.0", Some(300)),
+            ("10", Some(10)),
+            ("9", Some(10)),
+            ("0", Some(10)),
+            ("-1", Some(10)),
+            ("86400", Some(86_400)),
+            ("86401", Some(86_400)),
+            ("1e18", Some(86_400)),
+            ("18446744073709551615", Some(86_400)),
+            ("1e300", Some(86_400)),
+            ("1.5", None),
+            ("\"300\"", None),
+            ("null", None),
+            ("true", None),
+            ("[300]", None),
+        ] {
+            let found = hint(&members(&format!(r#"{{"spiffe_refresh_hint":{said}}}"#)));
+            assert_eq!(found, seconds.map(Lifetime::from_seconds), "{said}");
+        }
+        assert_eq!(hint(&members("{}")), None);
+    }
+
+    #[test]
+    fn bun_06_sequences_are_whole_numbers_of_64_bits() {
+        for (said, sequence) in [
+            ("0", Some(0)),
+            ("18446744073709551615", Some(u64::MAX)),
+            ("18446744073709551616", None),
+            ("-1", None),
+            ("1.5", None),
+            ("\"7\"", None),
+            ("null", None),
+        ] {
+            let found = Lineage::sequence_of(&members(&format!(r#"{{"spiffe_sequence":{said}}}"#)));
+            assert_eq!(found, sequence, "{said}");
+        }
+    }
+}
