@@ -19,7 +19,7 @@ const API_ID: &str = "spiffe://id.example/k8s/eu1/ns/shop/sa/api";
 const EXTRA: &str = "authentication.kubernetes.io/";
 
 /// The standard configuration, in which `eu1` is asked and `edge-2` is not.
-async fn stage() -> Stage {
+pub(crate) async fn stage() -> Stage {
     Stage::with(|world, issuer| {
         let eu1 = cluster_source(world.cluster("eu1").unwrap());
         let asked = format!("{eu1}      liveness: {{ token_review: {{}} }}\n");

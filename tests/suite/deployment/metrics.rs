@@ -15,7 +15,7 @@ type Shown = BTreeMap<String, BTreeSet<String>>;
 
 /// Every metric of a running product that has granted and refused, with its labels.
 async fn shown() -> Shown {
-    let stage = Stage::standard().await;
+    let stage = crate::liveness::stage().await;
     assert_eq!(stage.exchange_pod(&stage.pod_token("eu1")).await.status, 200);
     assert_eq!(stage.exchange_pod("no.token.at-all").await.status, 400);
     let mut shown = Shown::new();
@@ -58,7 +58,7 @@ fn value_exists(label: &str, value: &str) -> bool {
     let one_of = |values: &[&str]| value.split('|').all(|value| values.contains(&value));
     match label {
         "reason" => value.split('|').all(|code| code == "none" || Reason::from_code(code).is_some()),
-        "outcome" => one_of(&["allow", "deny", "dropped", "taken", "refused"]),
+        "outcome" => one_of(&["allow", "deny", "dropped", "taken", "refused", "alive", "unavailable"]),
         "result" => one_of(&["ok", "failed"]),
         "state" => one_of(&["pending", "published", "active", "retired", "gone", "revoked"]),
         "algorithm" => one_of(&["ES256", "RS256"]),

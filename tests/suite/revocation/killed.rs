@@ -1,7 +1,7 @@
 //! What was acknowledged is there after a kill, and a store that cannot be read stops the service.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -11,7 +11,12 @@ use crate::faults::served::{Process, Town};
 use crate::stage::{API, client_builder, free_address};
 
 /// Revokes one identity after another until the process is gone. Those that were acknowledged.
-async fn revoke_until_killed(socket: std::path::PathBuf, prefix: String, over: Arc<AtomicBool>) -> Vec<String> {
+async fn revoke_until_killed(
+    socket: std::path::PathBuf,
+    prefix: String,
+    over: Arc<AtomicBool>,
+    count: Arc<AtomicUsize>,
+) -> Vec<String> {
     let client = client_builder().unix_socket(socket).build().unwrap();
     let mut acknowledged = Vec::new();
     for number in 0.. {
@@ -19,7 +24,10 @@ async fn revoke_until_killed(socket: std::path::PathBuf, prefix: String, over: A
         let body = json!({ "kind": "identity", "name": name }).to_string();
         let request = client.post("http://operator/revocations").header("content-type", "application/json").body(body);
         match request.send().await {
-            Ok(answer) if answer.status() == 200 => acknowledged.push(name),
+            Ok(answer) if answer.status() == 200 => {
+                acknowledged.push(name);
+                count.fetch_add(1, Ordering::SeqCst);
+            }
             Ok(answer) => panic!("{}", answer.status()),
             Err(_) if over.load(Ordering::SeqCst) => break,
             Err(error) => panic!("{error}"),
@@ -34,15 +42,22 @@ async fn rev_09_kill_9_loses_nothing_that_was_acknowledged() {
     let state = town.directory.path().join("state-one");
     let mut one = town.serve("one").await;
     let mut acknowledged: Vec<String> = Vec::new();
-    for round in 0..4_u64 {
+    for round in 0..4_usize {
         let over = Arc::new(AtomicBool::new(false));
+        let count = Arc::new(AtomicUsize::new(0));
         let writers: Vec<_> = (0..4)
             .map(|writer| {
-                let (socket, over) = (state.join("operator.sock"), Arc::clone(&over));
-                tokio::spawn(revoke_until_killed(socket, format!("{round}/{writer}"), over))
+                let (socket, over, count) = (state.join("operator.sock"), Arc::clone(&over), Arc::clone(&count));
+                tokio::spawn(revoke_until_killed(socket, format!("{round}/{writer}"), over, count))
             })
             .collect();
-        tokio::time::sleep(Duration::from_millis(40 + 35 * round)).await;
+        // Killed in the middle of writing, each time at another point.
+        let enough = async {
+            while count.load(Ordering::SeqCst) < 6 + 5 * round {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), enough).await.expect("revocations are acknowledged");
         over.store(true, Ordering::SeqCst);
         one.signal("KILL");
         one.ended(5).await;
