@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::{Clock, Lifetime, Timestamp};
 use crate::identity::IssuerUrl;
-use crate::issue::{KeyRing, RingKey};
+use crate::issue::{KeyRing, PUBLISHED_BEFORE_USE, RingKey};
 use crate::telemetry::Metrics;
 use crate::trust::PublicKeys;
 
@@ -30,6 +30,8 @@ pub(super) async fn follow(
     let (mut next_try, mut told) = (Timestamp::from_millis(i64::MIN), BTreeSet::new());
     loop {
         let untried = ring.untried(clock.now());
+        // A clock that was set back costs one wait, not the difference.
+        next_try = next_try.min(clock.now().plus(TRY_EVERY));
         if !untried.is_empty() && clock.now() >= next_try {
             let fetched = tokio::select! {
                 () = cancel.cancelled() => return,
@@ -43,10 +45,16 @@ pub(super) async fn follow(
                     Err(why) => Err(why.clone()),
                 };
                 metrics.canary_tried(outcome.is_ok());
-                if outcome.is_ok() {
-                    tracing::info!(key = %key.signing_key().key_id(), "a waiting key verifies through the public URL");
+                let key_id = key.signing_key().key_id();
+                match &outcome {
+                    Ok(()) => tracing::info!(key = %key_id, "a waiting key verifies through the public URL"),
+                    Err(why) => {
+                        if late(key, clock.now()) && told.insert(format!("{key_id} {why}")) {
+                            tracing::warn!(key = %key_id, "a waiting key does not verify through the public URL: {why}");
+                        }
+                    }
                 }
-                ring.tried(key.signing_key().key_id(), outcome);
+                ring.tried(key_id, outcome);
             }
         }
         postpone(&ring, &untried, clock.now(), &metrics, &mut told).await;
@@ -56,6 +64,11 @@ pub(super) async fn follow(
             () = clock.sleep_until(clock.now().plus(LOOK_EVERY)) => {}
         }
     }
+}
+
+/// Whether a cache that does as we allow must have the key by now.
+fn late(key: &RingKey, at: Timestamp) -> bool {
+    at >= key.schedule().publish().plus(PUBLISHED_BEFORE_USE)
 }
 
 async fn postpone(
@@ -68,7 +81,12 @@ async fn postpone(
     let writing = Arc::clone(ring);
     let postponed = match tokio::task::spawn_blocking(move || writing.wait_for_verifiers(at)).await {
         Ok(Ok(postponed)) => postponed,
-        Ok(Err(fault)) => return tracing::warn!(%fault, "a signing key could not be made to wait"),
+        Ok(Err(fault)) => {
+            if told.insert(fault.to_string()) {
+                tracing::warn!(%fault, "a signing key could not be made to wait");
+            }
+            return;
+        }
         Err(_gone) => return,
     };
     for one in &postponed {

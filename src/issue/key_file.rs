@@ -22,7 +22,7 @@ pub enum KeyFileFault {
     Date(&'static str),
     /// The dates contradict each other.
     #[error(
-        "needs dates in order: created, publish and activate each not before the last, retire after activate, and revoked (if there) not before created"
+        "needs dates in order: created, publish and activate each not before the last, retire after activate, revoked (if there) not before created, and planned (if there) from publish to activate"
     )]
     Order,
     /// The private JWK is missing or unusable.
@@ -30,7 +30,7 @@ pub enum KeyFileFault {
     Key(#[from] KeyFault),
 }
 
-const MEMBERS: [&str; 6] = ["created", "publish", "activate", "retire", "revoked", "key"];
+const MEMBERS: [&str; 7] = ["created", "publish", "activate", "retire", "revoked", "planned", "key"];
 
 /// A signing key with its dates, as a file has them.
 #[derive(Debug)]
@@ -52,6 +52,9 @@ impl KeyFile {
         let mut schedule = Schedule::new(created, publish, activate, retire).ok_or(KeyFileFault::Order)?;
         if file.has("revoked") {
             schedule = schedule.revoked_at(date(file, "revoked")?).ok_or(KeyFileFault::Order)?;
+        }
+        if file.has("planned") {
+            schedule = schedule.planned_for(date(file, "planned")?).ok_or(KeyFileFault::Order)?;
         }
         let key = SigningKey::from_private_jwk(file.object("key").ok_or(KeyFault::Malformed)?)?;
         Ok(Self { schedule, key })
@@ -76,7 +79,7 @@ pub(super) fn text(schedule: &Schedule, key: &SigningKey) -> Result<Secret<Strin
     let written = [schedule.created(), schedule.publish(), schedule.activate(), schedule.retire()].map(Some);
     let dates: String = MEMBERS
         .iter()
-        .zip(written.into_iter().chain([schedule.revoked()]))
+        .zip(written.into_iter().chain([schedule.revoked(), schedule.put_off_from()]))
         .filter_map(|(name, date)| Some(format!("\"{name}\":\"{}\",", date?.to_rfc3339())))
         .collect();
     // Room for all of it from the start: a string that grows leaves copies of the key behind.
@@ -142,6 +145,24 @@ mod tests {
             (json!("2020-01-01T00:00:00Z"), KeyFileFault::Order),
         ] {
             value["revoked"] = bad;
+            assert_eq!(KeyFile::parse(value.to_string().as_bytes()).unwrap_err(), fault);
+        }
+    }
+
+    #[test]
+    fn what_was_planned_is_kept_while_a_key_is_put_off() {
+        let mut file = file();
+        file.schedule = file.schedule.put_off(file.schedule.activate().plus(crate::clock::Lifetime::from_hours(1)));
+        let text = file.to_text().unwrap();
+        assert_eq!(KeyFile::parse(text.expose().as_bytes()).unwrap().schedule, file.schedule);
+        let mut value: Value = serde_json::from_str(text.expose()).unwrap();
+        assert_eq!(value["planned"], json!(file.schedule.planned().to_rfc3339()));
+        for (bad, fault) in [
+            (json!(7), KeyFileFault::Date("planned")),
+            (value["created"].clone(), KeyFileFault::Order),
+            (value["retire"].clone(), KeyFileFault::Order),
+        ] {
+            value["planned"] = bad;
             assert_eq!(KeyFile::parse(value.to_string().as_bytes()).unwrap_err(), fault);
         }
     }

@@ -136,14 +136,20 @@ pub(super) fn hold(
 }
 
 /// Published keys sign at `until` where that is later than planned; whoever signs now does so until then. Algorithms without a key
-/// that signs wait for nobody.
-pub(super) fn wait(keys: &[Dated], until: impl Fn(&Dated) -> Option<Timestamp>, at: Timestamp) -> Changes {
+/// that signs wait for nobody; keys that are `out_of_use` sign nothing.
+pub(super) fn wait(
+    keys: &[Dated],
+    out_of_use: &BTreeSet<KeyId>,
+    until: impl Fn(&Dated) -> Option<Timestamp>,
+    at: Timestamp,
+) -> Changes {
     let mut plan = Plan::of(keys, at);
-    let signing = |key: &Dated| key.schedule.state(at) == KeyState::Active;
+    let out = |key: &Dated| key.key_id.as_ref().is_some_and(|id| out_of_use.contains(id));
+    let signing = |key: &Dated| key.schedule.state(at) == KeyState::Active && !out(key);
     let served: BTreeSet<Algorithm> = keys.iter().filter(|key| signing(key)).map(|key| key.algorithm).collect();
     for key in plan.keys.iter_mut().filter(|key| served.contains(&key.algorithm)) {
         if let Some(until) = until(key).filter(|_| key.schedule.state(at) == KeyState::Published) {
-            key.schedule = key.schedule.held(until);
+            key.schedule = key.schedule.put_off(until);
         }
     }
     plan.sort();

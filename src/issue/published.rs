@@ -10,10 +10,13 @@ use base64ct::{Base64UrlUnpadded, Encoding};
 
 use crate::clock::{Lifetime, Timestamp};
 use crate::issue::RingKey;
+use crate::issue::wait::LONGEST_WAIT;
 use crate::jose::{KeyPurpose, KeySet, PublicJwk};
 
-/// How many sets before the present one are known again by their tags.
-const MOST_FORMER: usize = 8;
+/// So many sets before the present one are known again by their tags, however old they are.
+const LEAST_FORMER: usize = 8;
+/// And so many at most of those that were replaced within [`LONGEST_WAIT`]: with `rotate: 1h` a set lasts minutes.
+const MOST_FORMER: usize = 64;
 
 /// A JWK Set document (RFC 7517 §5) and its name for caches.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,14 +28,18 @@ pub struct PublishedKeys {
 }
 
 impl PublishedKeys {
-    fn of<'a>(keys: impl Iterator<Item = &'a PublicJwk>) -> Self {
-        let keys: Vec<BTreeMap<_, _>> = keys.map(|key| key.iter().collect()).collect();
-        let keys: Vec<String> = keys.iter().filter_map(|key| serde_json::to_string(key).ok()).collect();
+    fn of<'a>(keys: impl Iterator<Item = &'a str>) -> Self {
+        let keys: Vec<&str> = keys.collect();
         let document = format!("{{\"keys\":[{}]}}", keys.join(","));
         let hash = digest::digest(&digest::SHA256, document.as_bytes());
         let etag = format!("\"{}\"", Base64UrlUnpadded::encode_string(hash.as_ref()));
         Self { document, etag }
     }
+}
+
+/// The JSON text of one key: members in order of their names.
+fn text(key: &PublicJwk) -> Option<String> {
+    serde_json::to_string(&key.iter().collect::<BTreeMap<_, _>>()).ok()
 }
 
 /// A key set and the time in which no key enters or leaves it.
@@ -50,9 +57,11 @@ pub(super) struct PublishedFor {
 impl PublishedFor {
     /// The set at `at`. `keys` stand in order of their ids.
     pub(super) fn at(keys: &[Arc<RingKey>], at: Timestamp) -> Self {
+        let texts: Vec<_> =
+            keys.iter().filter_map(|key| Some((key.schedule(), text(key.signing_key().public_jwk())?))).collect();
         let set = |at: Timestamp| {
-            let published = keys.iter().filter(move |key| key.schedule().state(at).is_published());
-            PublishedKeys::of(published.map(|key| key.signing_key().public_jwk()))
+            let published = texts.iter().filter(|(schedule, _)| schedule.state(at).is_published());
+            PublishedKeys::of(published.map(|(_, text)| text.as_str()))
         };
         let document = set(at);
         // What others verify by is what we verify by.
@@ -62,8 +71,9 @@ impl PublishedFor {
         past.sort_by_key(|change| std::cmp::Reverse(*change));
         past.dedup();
         let before = |change: Timestamp| (set(change.minus(Lifetime::from_millis(1))).etag, change);
-        let former =
-            past.into_iter().take(MOST_FORMER).map(before).filter(|(etag, _)| *etag != document.etag).collect();
+        let recent = |(index, change): &(usize, Timestamp)| *index < LEAST_FORMER || *change > at.minus(LONGEST_WAIT);
+        let known = past.into_iter().enumerate().take_while(recent).take(MOST_FORMER).map(|(_, change)| change);
+        let former = known.map(before).filter(|(etag, _)| *etag != document.etag).collect();
         Self {
             former,
             from: changes().filter(|change| *change <= at).max().unwrap_or(Timestamp::from_millis(i64::MIN)),

@@ -69,7 +69,8 @@ impl KeyState {
     }
 }
 
-/// The dates of a signing key: four in order, and perhaps one that ends it before its time.
+/// The dates of a signing key: four in order, and perhaps one that ends it before its time, and one that it had before it was put
+/// off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Schedule {
     created: Timestamp,
@@ -77,13 +78,14 @@ pub struct Schedule {
     activate: Timestamp,
     retire: Timestamp,
     revoked: Option<Timestamp>,
+    planned: Option<Timestamp>,
 }
 
 impl Schedule {
     /// Four dates; `None` unless created ≤ publish ≤ activate < retire.
     pub fn new(created: Timestamp, publish: Timestamp, activate: Timestamp, retire: Timestamp) -> Option<Self> {
         let ordered = created <= publish && publish <= activate && activate < retire;
-        ordered.then_some(Self { created, publish, activate, retire, revoked: None })
+        ordered.then_some(Self { created, publish, activate, retire, revoked: None, planned: None })
     }
 
     /// A key of a folder that had none: nobody can hold an older key set, so it signs at once.
@@ -112,7 +114,7 @@ impl Schedule {
     }
 
     const fn made(created: Timestamp, publish: Timestamp, activate: Timestamp) -> Self {
-        Self { created, publish, activate, retire: activate.plus(LIFE_OF_A_KEY), revoked: None }
+        Self { created, publish, activate, retire: activate.plus(LIFE_OF_A_KEY), revoked: None, planned: None }
     }
 
     /// The same key, revoked at a moment that is not before it was made.
@@ -131,16 +133,26 @@ impl Schedule {
         Self { retire: self.retire.max(end.unwrap_or_else(|| self.activate.plus(LIFE_OF_A_KEY))), ..self }
     }
 
-    /// The same key, signing later.
+    /// The same key, which was to sign at a moment that is neither before its publication nor after its activation.
+    pub(super) fn planned_for(self, planned: Timestamp) -> Option<Self> {
+        (self.publish <= planned && planned <= self.activate).then_some(Self { planned: Some(planned), ..self })
+    }
+
+    /// The same key, signing later because somebody wants it so.
     pub(super) fn held(self, until: Timestamp) -> Self {
         let activate = self.activate.max(whole_second(until));
-        Self { activate, ..self }.lasting(Some(activate.plus(OVERLAP)))
+        Self { activate, planned: None, ..self }.lasting(Some(activate.plus(OVERLAP)))
+    }
+
+    /// The same key, signing later because verifiers do not have it yet. It remembers what was planned.
+    pub(super) fn put_off(self, until: Timestamp) -> Self {
+        Self { planned: Some(self.planned()), ..self.held(until) }
     }
 
     /// The same key, signing as soon as it has been published for long enough, and not later than planned.
     pub(super) fn hastened(self, at: Timestamp) -> Self {
         let soonest = self.publish.plus(PUBLISHED_BEFORE_USE).max(whole_second(at));
-        Self { activate: self.activate.min(soonest), ..self }
+        Self { activate: self.activate.min(soonest), planned: None, ..self }
     }
 
     /// When the key was made.
@@ -156,6 +168,16 @@ impl Schedule {
     /// When it may sign.
     pub const fn activate(&self) -> Timestamp {
         self.activate
+    }
+
+    /// When it was to sign before it was put off for the sake of verifiers.
+    pub fn planned(&self) -> Timestamp {
+        self.planned.unwrap_or(self.activate)
+    }
+
+    /// That moment, if it was put off.
+    pub(super) const fn put_off_from(&self) -> Option<Timestamp> {
+        self.planned
     }
 
     /// When it signs no more; no token of it is valid at this moment or later.
@@ -280,6 +302,11 @@ mod tests {
         assert_eq!((held.activate(), held.publish()), (at(9001), at(15)));
         assert_eq!(held.held(at(8000)), held, "never earlier");
         assert_eq!(held.hastened(at(100)).activate(), at(615), "published long enough");
+        let put_off = schedule.put_off(at(700)).put_off(at(800));
+        assert_eq!((put_off.activate(), put_off.planned(), put_off.put_off_from()), (at(800), at(615), Some(at(615))));
+        assert_eq!(put_off.held(at(900)).planned(), at(900), "a new plan");
+        assert_eq!(put_off.hastened(at(0)), schedule);
+        assert_eq!([at(14), at(801)].map(|planned| put_off.planned_for(planned)), [None, None]);
         assert_eq!(held.hastened(at(7000)).activate(), at(7000));
         assert_eq!(held.hastened(at(9900)).activate(), at(9001), "never later");
         assert_eq!(schedule.ending_by(at(0)).retire(), at(616), "after activate");

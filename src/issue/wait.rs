@@ -1,7 +1,7 @@
 //! For whom the activation of a published key waits: the caches that we allow, the slowest verifier that was seen, the canary.
 //!
 //! A pure function. Never asks for an earlier moment than the file has, and never for one beyond [`LONGEST_WAIT`]: whoever
-//! pretends to be slow cannot stop a rotation.
+//! pretends to be slow, and a public URL that fails, cannot stop a rotation.
 
 use super::schedule::{JWKS_MAX_AGE, PUBLISHED_BEFORE_USE, Schedule};
 use super::timeline::ago;
@@ -9,7 +9,7 @@ use crate::clock::{Lifetime, Timestamp};
 use crate::identity::KeyId;
 use crate::jose::Algorithm;
 
-/// How long after its publication a key signs at the latest, whoever it waits for.
+/// How long a key waits at most: for slow verifiers from its publication on, for its canary from the moment at which it was to sign.
 pub const LONGEST_WAIT: Lifetime = Lifetime::from_hours(6);
 /// So long before its activation a key is postponed whose canary has not passed: every process on the folder reads that in time.
 const CANARY_BEFORE: Lifetime = Lifetime::from_seconds(60);
@@ -62,9 +62,19 @@ pub struct Wait {
 }
 
 impl Wait {
-    /// When it signs whatever else happens. Not before the file says.
-    pub fn bound(&self) -> Timestamp {
+    /// How long slow verifiers are waited for. Not less than the file says.
+    fn caches_until(&self) -> Timestamp {
         self.schedule.publish().plus(LONGEST_WAIT).max(self.schedule.activate())
+    }
+
+    /// How long the canary is waited for. A next key that was made a day ahead is not tried less than one made in haste.
+    fn tried_until(&self) -> Timestamp {
+        self.schedule.planned().plus(LONGEST_WAIT)
+    }
+
+    /// When it signs whatever else happens.
+    pub fn at_the_latest(&self) -> Timestamp {
+        if self.canary == Canary::Passed { self.caches_until() } else { self.caches_until().max(self.tried_until()) }
     }
 
     /// When it should sign, and for whose sake that is later than the file says. `None` when the file's date is good.
@@ -73,11 +83,11 @@ impl Wait {
         // Twice what was seen, as with the caches: a request tells what its sender held at least, not at most.
         let publish = self.schedule.publish();
         let seen = self.slowest.map_or(publish, |slowest| publish.plus(slowest).plus(slowest));
-        let caches = seen.max(publish.plus(PUBLISHED_BEFORE_USE)).min(self.bound());
+        let caches = seen.max(publish.plus(PUBLISHED_BEFORE_USE)).min(self.caches_until());
         let tried = if self.canary == Canary::Passed || planned.minus(CANARY_BEFORE) > at {
             planned
         } else {
-            at.plus(CANARY_AGAIN).min(self.bound())
+            at.plus(CANARY_AGAIN).min(self.tried_until()).max(planned)
         };
         let (until, cause) = if caches >= tried { (caches, Cause::SlowVerifier) } else { (tried, Cause::Canary) };
         (until > planned).then_some((until, cause))
@@ -135,7 +145,8 @@ mod tests {
         }
         let mut held = wait(Some(540), Canary::Passed);
         held.schedule = held.schedule.held(at(90_000));
-        assert_eq!((held.later(at(1)), held.bound()), (None, at(90_000)), "never earlier");
+        assert_eq!((held.later(at(1)), held.caches_until()), (None, at(90_000)), "never earlier");
+        assert_eq!(held.at_the_latest(), at(90_000));
     }
 
     #[test]
@@ -146,14 +157,25 @@ mod tests {
             let (mut now, mut moves) = (at(540), 0);
             while let Some((until, cause)) = wait.later(now) {
                 assert!(until > wait.schedule.activate() && cause == Cause::Canary && !wait.signs_untried(now));
-                wait.schedule = wait.schedule.held(until);
+                wait.schedule = wait.schedule.put_off(until);
                 (now, moves) = (until.minus(CANARY_BEFORE), moves + 1);
             }
             assert!(wait.signs_untried(now) && moves > 100);
-            assert_eq!(wait.schedule.activate(), at(LONGEST_WAIT.seconds()));
+            assert_eq!(wait.schedule.activate(), at(600 + LONGEST_WAIT.seconds()));
             wait.canary = Canary::Passed;
             assert!(!wait.signs_untried(now));
         }
+    }
+
+    #[test]
+    fn a_key_that_was_made_a_day_ahead_waits_for_its_canary_too() {
+        let mut wait = wait(None, Canary::Failed("an old set".to_owned()));
+        wait.schedule = Schedule::announced_for(at(-15), at(86_400));
+        assert_eq!(wait.later(at(86_339)), None, "there is time");
+        assert_eq!(wait.later(at(86_340)), Some((at(86_520), Cause::Canary)));
+        assert_eq!(wait.at_the_latest(), at(86_400 + LONGEST_WAIT.seconds()));
+        wait.schedule = wait.schedule.put_off(at(86_400 + LONGEST_WAIT.seconds()));
+        assert!(wait.signs_untried(at(86_400 + LONGEST_WAIT.seconds() - 60)), "and not for ever");
     }
 
     #[test]

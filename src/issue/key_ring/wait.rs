@@ -98,7 +98,8 @@ impl KeyRing {
             return Ok(wanted);
         }
         let until = |key: &Dated| Some(self.wait_of(key, at)?.later(at)?.0);
-        self.change(&mut self.writer(), at, |keys| Ok(plan::wait(keys, until, at)))?;
+        let out_of_use = self.out_of_use.load_full();
+        self.change(&mut self.writer(), at, |keys| Ok(plan::wait(keys, &out_of_use, until, at)))?;
         let dates = dated(&self.ring.load().keys);
         let moved = |wait: &Wait| {
             let now = dates.iter().find(|key| key.key_id.as_ref() == Some(&wait.key_id));

@@ -69,7 +69,7 @@ fn jwk_17_nobody_who_pretends_to_be_slow_stops_a_rotation() {
         }
         now = now.plus(Lifetime::from_seconds(30));
     }
-    assert_eq!(last, at(15).plus(LONGEST_WAIT));
+    assert_eq!(last, at(615).plus(LONGEST_WAIT));
     assert!(now.since(last) <= Lifetime::from_seconds(30));
 }
 
@@ -83,6 +83,37 @@ fn without_a_key_that_signs_nobody_is_waited_for() {
     let postponed = ring.wait_for_verifiers(waiting.minus(Lifetime::from_seconds(30))).unwrap();
     assert!(!postponed[0].moved && postponed[0].cause == Cause::Canary);
     assert!(ring.active(ES, waiting).is_some());
+}
+
+#[test]
+fn a_key_that_is_out_of_use_makes_nobody_wait() {
+    let temp = TempDir::new();
+    let ring = ring(&temp);
+    let first = ring.active(ES, at(0)).unwrap().signing_key().key_id().clone();
+    ring.rotate(ES, at(0)).unwrap();
+    ring.take_out_of_use(&first);
+    assert!(ring.active(ES, at(600)).is_none());
+    let postponed = ring.wait_for_verifiers(at(600)).unwrap();
+    assert!(!postponed[0].moved && postponed[0].cause == Cause::Canary, "{postponed:?}");
+    assert!(ring.active(ES, at(615)).is_some());
+}
+
+#[test]
+fn jwk_17_verifiers_of_short_rotations_are_known_for_as_long_as_they_are_waited_for() {
+    let temp = TempDir::new();
+    let ring = ring(&temp);
+    let old = ring.published(at(0)).etag.clone();
+    let mut now = at(0);
+    while now < at(5 * 3600) {
+        ring.rotate_if_due(now).unwrap();
+        pass(&ring, now);
+        now = now.plus(Lifetime::from_seconds(60));
+    }
+    ring.asked(&old, now);
+    let first_change = at(2700 + 15);
+    let seen = ring.waits(now).first().map_or_else(|| ring.verifiers.slowest(now), |wait| wait.slowest);
+    let kept = now.since(first_change).seconds();
+    assert!((kept..kept + 120).contains(&seen.unwrap().seconds()), "{seen:?} of {kept} s");
 }
 
 #[test]

@@ -90,7 +90,7 @@ impl WaitReport {
         Self {
             key_id: wait.key_id.to_string(),
             until: wait.later(at).map_or(wait.schedule.activate(), |(until, _)| until).to_rfc3339(),
-            at_the_latest: wait.bound().to_rfc3339(),
+            at_the_latest: wait.at_the_latest().to_rfc3339(),
             cache_seconds: JWKS_MAX_AGE.seconds(),
             slowest_verifier_seconds: wait.slowest.map(Lifetime::seconds),
             canary: canary.to_owned(),

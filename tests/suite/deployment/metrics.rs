@@ -58,7 +58,9 @@ fn value_exists(label: &str, value: &str) -> bool {
     let one_of = |values: &[&str]| value.split('|').all(|value| values.contains(&value));
     match label {
         "reason" => value.split('|').all(|code| code == "none" || Reason::from_code(code).is_some()),
-        "outcome" => one_of(&["allow", "deny", "dropped", "taken", "refused", "alive", "unavailable"]),
+        "outcome" => {
+            one_of(&["allow", "deny", "dropped", "taken", "refused", "alive", "unavailable", "passed", "failed"])
+        }
         "result" => one_of(&["ok", "failed"]),
         "state" => one_of(&["pending", "published", "active", "retired", "gone", "revoked"]),
         "algorithm" => one_of(&["ES256", "RS256"]),
