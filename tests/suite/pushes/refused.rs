@@ -4,7 +4,7 @@ use countersign::clock::Lifetime;
 use countersign::exchange::RevocationChange;
 use countersign::store::RevocationKind;
 use countersign::world::cluster::TokenAsk;
-use countersign::world::keys::Algorithm;
+use countersign::world::keys::{Algorithm, NamedKey};
 use serde_json::Value;
 
 use super::Ground;
@@ -199,4 +199,45 @@ async fn the_shape_of_a_push_is_said_clearly() {
     assert_eq!((answer.status, answer.headers["allow"].to_str().unwrap()), (405, "PUT"));
     let answer = ground.put(&[set, ("authorization", &bearer)], &jwks).await;
     assert_eq!(answer.status, 204, "the same token, in the right shape: {}", answer.text);
+}
+
+/// The cells of the fault matrix (`src/trust/tests/matrix.rs`) that end here.
+#[tokio::test(flavor = "multi_thread")]
+async fn jwk_14_jwk_15_what_is_wrong_with_a_push_changes_no_key_and_asks_nobody() {
+    let ground = Ground::new().await;
+    let edge = ground.edge();
+    // What they bring would be news, and would take the old key away.
+    let old = edge.active_key();
+    edge.rotate(Algorithm::ES256).unwrap();
+    let news = ground.jwks();
+    let asked = || (edge.all_requests(), ground.status().outbound_attempts);
+    let before = asked();
+    let by_another = |claim: &str| {
+        let forged = edge.forge(&ground.ask()).unwrap().key(&old).claim("iss", claim);
+        forged.sign().unwrap().token()
+    };
+    let good = || edge.forge(&ground.ask()).unwrap().key(&old).sign().unwrap().token();
+    let megabytes = format!("{news}{}", " ".repeat(10 * 1024 * 1024 - news.len()));
+    let garbage = "\u{fffd}<html>not JSON".to_owned();
+    refused(
+        &ground,
+        vec![
+            ("10 MB", good(), megabytes, 413, "request_too_large"),
+            ("garbage", good(), garbage, 400, "malformed_request"),
+            ("the issuer of nobody here", by_another("https://other.example"), news.clone(), 401, "source_unknown"),
+            ("nearly the issuer", by_another(&format!("{}/", edge.issuer())), news.clone(), 401, "source_unknown"),
+        ],
+    )
+    .await;
+    assert_eq!(asked(), before, "a push makes us ask nobody");
+    assert_eq!(ground.stage.exchange_pod(&by_the_old(&ground, &old)).await.status, 200, "the keys before serve");
+    let answer = ground.push(&good(), &news).await;
+    assert_eq!(answer.status, 204, "the same, without fault: {}", answer.text);
+    assert_eq!((ground.status().keys, ground.status().last_error), (2, None));
+    assert_eq!(asked(), before);
+}
+
+/// The token of a pod of the cluster, by its old key.
+fn by_the_old(ground: &Ground, old: &NamedKey) -> String {
+    ground.stage.pod_forge("edge-2").key(old).sign().unwrap().token()
 }
