@@ -173,12 +173,12 @@ async fn play(fault: Fault, column: Column, cell: Cell) {
     let says = |text: &str| subject.status().last_error.is_some_and(|why| why.contains(text));
     let count = match cell {
         Without(count, text) => {
-            until(&format!("{about}: shown"), || says(text)).await;
+            subject.until(&format!("{about}: shown"), || says(text)).await;
             assert_eq!(subject.held(), None, "{about}");
             count
         }
         Kept(count, text) => {
-            until(&format!("{about}: shown"), || says(text)).await;
+            subject.until(&format!("{about}: shown"), || says(text)).await;
             assert_eq!(subject.held(), Some(known), "{about}");
             let end = began.plus(Lifetime::from_hours(25));
             assert_eq!(subject.held_at(end), None, "{about}: closed after max_stale");
@@ -191,21 +191,23 @@ async fn play(fault: Fault, column: Column, cell: Cell) {
         }
         Followed(count) => {
             let truth = subject.published();
-            until(&format!("{about}: followed"), || subject.held().as_ref() == Some(&truth) && subject.is_well()).await;
+            subject
+                .until(&format!("{about}: followed"), || subject.held().as_ref() == Some(&truth) && subject.is_well())
+                .await;
             assert!(!truth.is_empty());
             count
         }
         Narrowed(count, text) => {
             let common: BTreeSet<String> = known.intersection(&subject.published_before()).cloned().collect();
             assert!(!common.is_empty() && common != known && common != subject.published_before());
-            until(&format!("{about}: shown"), || says(text)).await;
+            subject.until(&format!("{about}: shown"), || says(text)).await;
             assert_eq!(subject.held(), Some(common), "{about}");
             let end = began.plus(Lifetime::from_hours(25));
             assert_eq!(subject.held_at(end), None, "{about}: nothing was confirmed");
             count
         }
         Withdrawn(count) => {
-            until(&format!("{about}: withdrawn"), || subject.held() == Some(BTreeSet::new())).await;
+            subject.until(&format!("{about}: withdrawn"), || subject.held() == Some(BTreeSet::new())).await;
             assert!(subject.is_well(), "{about}: a withdrawal is no fault");
             count
         }

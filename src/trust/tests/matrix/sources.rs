@@ -130,6 +130,11 @@ impl Subject {
         self.status().last_error.is_none()
     }
 
+    /// Waits for a condition that the machine brings about.
+    pub(super) async fn until(&self, what: &str, holds: impl Fn() -> bool) {
+        assert!(came(holds).await, "never: {what}; {:?}", self.status());
+    }
+
     /// How often the source was asked: requests over https, calls of an agent. Reading a file asks nobody.
     pub(super) fn requests(&self) -> u64 {
         match (&self.way, &self.owner) {
