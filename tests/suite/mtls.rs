@@ -7,5 +7,6 @@ mod connections;
 mod endpoints;
 mod ground;
 mod leaves;
+mod relations;
 mod requests;
 mod served;

@@ -8,6 +8,7 @@ use countersign::trust::SourceStatus;
 use countersign::world::cluster::{PretendCluster, TokenAsk};
 use countersign::world::keys::Algorithm;
 use countersign::world::{SHARED_ISSUER, ScratchDirectory};
+use futures_util::StreamExt;
 
 use crate::evidence;
 use crate::stage::{
@@ -67,7 +68,22 @@ impl Ground {
     }
 
     async fn put(&self, headers: &[(&str, &str)], body: &str) -> Answer {
-        let mut request = client().put(self.audience()).body(body.to_owned());
+        self.send(headers, body.to_owned()).await
+    }
+
+    /// Begins a push of 10 MB, and waits for the answer as soon as there is more of it than is read.
+    async fn push_of_ten_megabytes(&self, token: &str, jwks: &str) -> Answer {
+        let beginning = format!("{jwks}{}", " ".repeat(70_000 - jwks.len()));
+        let first = futures_util::stream::iter([Ok::<_, std::io::Error>(beginning)]);
+        let body = reqwest::Body::wrap_stream(first.chain(futures_util::stream::pending()));
+        let bearer = format!("Bearer {token}");
+        let headers =
+            [("authorization", bearer.as_str()), ("content-type", "application/json"), ("content-length", "10485760")];
+        self.send(&headers, body).await
+    }
+
+    async fn send(&self, headers: &[(&str, &str)], body: impl Into<reqwest::Body>) -> Answer {
+        let mut request = client().put(self.audience()).body(body);
         for (name, value) in headers {
             evidence::secret(value);
             request = request.header(*name, *value);

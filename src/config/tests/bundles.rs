@@ -58,6 +58,8 @@ fn fed_01_fed_03_fed_13_nothing_is_worked_out_and_profiles_do_not_mix() {
         (WEB.replace("https://", "https://u:p@"), "user information"),
         (WEB.replace("https://", "https://u@"), "user information"),
         (SPIFFE.replace("https://", "http://"), "this is not an https URL"),
+        (SPIFFE.replace("https://", "https://u:p@"), "user information"),
+        (SPIFFE.replace("https://", "https://u@"), "user information"),
         (SPIFFE.replace("/spire/server", ""), "is not a SPIFFE ID of a workload"),
         (SPIFFE.replace("/spire/server", "/*"), "is not a SPIFFE ID of a workload"),
         (WEB.replace("https_web", "https"), "https_web"),

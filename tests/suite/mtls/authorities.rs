@@ -38,7 +38,7 @@ async fn xsv_06_entries_of_a_bundle_file() {
     ground.good_is_granted().await;
     let by = |authority: &CertificateAuthority| alone(&authority.issue(&ground.params(API)).unwrap());
     assert_eq!(ground.ask(by(&second), API).await.status, 200, "the first certificate of an entry");
-    for (name, authority) in [("the second of an entry", &third), ("an entry of another use", &plain)] {
+    for (name, authority) in [("the second of an entry", &third), ("WAP-16: an entry of another use", &plain)] {
         let answer = ground.ask(by(authority), API).await;
         assert_eq!(ground.reason(&answer).await, "signature_invalid", "{name}");
     }

@@ -3,14 +3,16 @@
 use std::sync::Arc;
 
 use countersign::clock::Lifetime;
+use countersign::trust::fetch_jwt_svid;
 use countersign::world::World;
+use countersign::world::spiffe_agent::Registration;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{DigitallySignedStruct, SignatureScheme};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use crate::stage::{API, Stage, standard_config};
+use crate::stage::{API, Stage, part, standard_config};
 
 /// Takes any server: who it is, the test looks at by itself.
 #[derive(Debug)]
@@ -105,6 +107,31 @@ async fn our_own_svid_is_shown_and_follows_the_agent() {
     // What was given last stays while the agent is gone.
     stage.world.agent().stop().await;
     assert_eq!(shown(&stage).await.unwrap(), second);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wap_13_of_several_identities_the_first_is_ours() {
+    const OTHER: &str = "spiffe://prod.example/ns/shop/sa/other";
+    let hinted = |id: &str| Registration { spiffe_id: id.to_owned(), hint: "internal".to_owned() };
+    let stage = Stage::with(|world, issuer| {
+        world.agent().register([hinted(API), hinted(OTHER)]);
+        config(world, issuer)
+    })
+    .await;
+    let agent = stage.world.agent();
+    let default = async || {
+        let svid = fetch_jwt_svid(&agent.address(), "https://x.example", None).await.unwrap();
+        part(svid.expose(), 1)["sub"].as_str().unwrap().to_owned()
+    };
+    let first = next_shown(&stage, None, Lifetime::from_seconds(1)).await;
+    assert!(names(&first, API) && !names(&first, OTHER));
+    assert_eq!(default().await, API);
+    // The order is the agent's: turned round, the other is the default.
+    agent.register([hinted(OTHER), hinted(API)]);
+    let second = next_shown(&stage, Some(&first), Lifetime::from_seconds(1)).await;
+    assert!(names(&second, OTHER) && !names(&second, API));
+    assert_eq!(default().await, OTHER);
+    assert_eq!(agent.calls_without_header(), 0, "WAP-01");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,12 +3,13 @@
 use countersign::clock::Lifetime;
 use countersign::exchange::RevocationChange;
 use countersign::store::RevocationKind;
+use countersign::trust::SourceStatus;
 use countersign::world::cluster::TokenAsk;
 use countersign::world::keys::Algorithm;
 use serde_json::Value;
 
 use super::Ground;
-use crate::stage::{API, JWT_SPIFFE};
+use crate::stage::{API, Answer, JWT_SPIFFE};
 
 /// A row: name, bearer token, body, status, reason.
 type Row = (&'static str, String, String, u16, &'static str);
@@ -17,16 +18,26 @@ async fn refused(ground: &Ground, rows: Vec<Row>) {
     for (name, token, body, status, reason) in rows {
         let before = ground.status();
         let answer = ground.push(&token, &body).await;
-        assert_eq!(ground.stage.reason(&answer).await, reason, "{name}: {}", answer.text);
-        assert_eq!(answer.status, status, "{name}: {}", answer.text);
-        let record = ground.stage.record(answer.body["error_ref"].as_str().unwrap()).await;
-        assert_eq!((&record["grant_type"], &record["outcome"]), (&"push".into(), &"deny".into()), "{name}");
-        assert_eq!(record["push"]["source"], "edge-2", "{name}");
-        assert_eq!(record["push"]["keys"], Value::Null, "{name}: what was not taken is not in the record");
-        let now = ground.status();
-        assert_eq!((now.keys, &now.last_push), (before.keys, &before.last_push), "{name}: the keys changed");
-        assert_eq!(now.refreshes_ok, before.refreshes_ok, "{name}");
+        is_refused(ground, name, &before, &answer, (status, reason)).await;
     }
+}
+
+async fn is_refused(
+    ground: &Ground,
+    name: &str,
+    before: &SourceStatus,
+    answer: &Answer,
+    (status, reason): (u16, &str),
+) {
+    assert_eq!(ground.stage.reason(answer).await, reason, "{name}: {}", answer.text);
+    assert_eq!(answer.status, status, "{name}: {}", answer.text);
+    let record = ground.stage.record(answer.body["error_ref"].as_str().unwrap()).await;
+    assert_eq!((&record["grant_type"], &record["outcome"]), (&"push".into(), &"deny".into()), "{name}");
+    assert_eq!(record["push"]["source"], "edge-2", "{name}");
+    assert_eq!(record["push"]["keys"], Value::Null, "{name}: what was not taken is not in the record");
+    let now = ground.status();
+    assert_eq!((now.keys, &now.last_push), (before.keys, &before.last_push), "{name}: the keys changed");
+    assert_eq!(now.refreshes_ok, before.refreshes_ok, "{name}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -199,4 +210,39 @@ async fn the_shape_of_a_push_is_said_clearly() {
     assert_eq!((answer.status, answer.headers["allow"].to_str().unwrap()), (405, "PUT"));
     let answer = ground.put(&[set, ("authorization", &bearer)], &jwks).await;
     assert_eq!(answer.status, 204, "the same token, in the right shape: {}", answer.text);
+}
+
+/// The cells of the fault matrix (`src/trust/tests/matrix.rs`) that end here.
+#[tokio::test(flavor = "multi_thread")]
+async fn jwk_14_jwk_15_what_is_wrong_with_a_push_changes_no_key_and_asks_nobody() {
+    let ground = Ground::new().await;
+    let edge = ground.edge();
+    let forge = || edge.forge(&ground.ask()).unwrap();
+    let of_issuer = |issuer: &str| forge().claim("iss", issuer).sign().unwrap().token();
+    let (large, garbled, good) = (ground.feeder(), ground.feeder(), ground.feeder());
+    let (foreign, near) = (of_issuer("https://other.example"), of_issuer(&format!("{}/", edge.issuer())));
+    let pod = ground.stage.pod_token("edge-2");
+    // All of them by the key that is known; what they bring would be news.
+    edge.rotate(Algorithm::ES256).unwrap();
+    let news = ground.jwks();
+    let asked = || (edge.all_requests(), ground.status().outbound_attempts);
+    let before = asked();
+    let known = ground.status();
+    let answer = ground.push_of_ten_megabytes(&large, &news).await;
+    is_refused(&ground, "10 MB", &known, &answer, (413, "request_too_large")).await;
+    refused(
+        &ground,
+        vec![
+            ("garbage", garbled, "\u{fffd}<html>not JSON".to_owned(), 400, "malformed_request"),
+            ("the issuer of nobody here", foreign, news.clone(), 401, "source_unknown"),
+            ("nearly the issuer", near, news.clone(), 401, "source_unknown"),
+        ],
+    )
+    .await;
+    assert_eq!(asked(), before, "a push makes us ask nobody");
+    assert_eq!(ground.stage.exchange_pod(&pod).await.status, 200, "the keys before serve");
+    let answer = ground.push(&good, &news).await;
+    assert_eq!(answer.status, 204, "the same, without fault: {}", answer.text);
+    assert_eq!((ground.status().keys, ground.status().last_error), (2, None));
+    assert_eq!(asked(), before);
 }

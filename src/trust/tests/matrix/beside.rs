@@ -9,7 +9,7 @@ use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpSocket, UnixListener, UnixStream};
 use tokio::sync::watch;
 
-/// Somebody who is never to be asked.
+/// Somebody who is never to be asked: on another address than every source.
 pub(super) struct Nobody {
     pub(super) address: SocketAddr,
     pub(super) visits: Arc<AtomicUsize>,
@@ -17,7 +17,7 @@ pub(super) struct Nobody {
 
 impl Nobody {
     pub(super) async fn listen() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = TcpListener::bind("127.0.0.2:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let visits = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&visits);
@@ -54,20 +54,26 @@ pub(super) enum Flow {
 /// A socket in front of an agent's.
 pub(super) struct Line {
     flow: watch::Sender<Flow>,
-    waiting: Arc<AtomicUsize>,
+    counts: Arc<Counts>,
+}
+
+#[derive(Default)]
+struct Counts {
+    waiting: AtomicUsize,
+    passing: AtomicUsize,
 }
 
 impl Line {
     pub(super) fn between(ours: &Path, theirs: PathBuf) -> Self {
         let listener = UnixListener::bind(ours).unwrap();
-        let (flow, waiting) = (watch::Sender::new(Flow::Open), Arc::new(AtomicUsize::new(0)));
-        let (orders, counted) = (flow.subscribe(), Arc::clone(&waiting));
+        let (flow, counts) = (watch::Sender::new(Flow::Open), Arc::<Counts>::default());
+        let (orders, counted) = (flow.subscribe(), Arc::clone(&counts));
         tokio::spawn(async move {
             while let Ok((from, _)) = listener.accept().await {
                 tokio::spawn(pass_on(from, theirs.clone(), orders.clone(), Arc::clone(&counted)));
             }
         });
-        Self { flow, waiting }
+        Self { flow, counts }
     }
 
     pub(super) fn set(&self, flow: Flow) {
@@ -76,27 +82,33 @@ impl Line {
 
     /// Whether somebody has come and waits.
     pub(super) fn waits(&self) -> bool {
-        self.waiting.load(Ordering::SeqCst) > 0
+        self.counts.waiting.load(Ordering::SeqCst) > 0
+    }
+
+    /// Whether what is said on any connection still arrives.
+    pub(super) fn passes(&self) -> bool {
+        self.counts.passing.load(Ordering::SeqCst) > 0
     }
 }
 
-async fn pass_on(mut from: UnixStream, theirs: PathBuf, mut flow: watch::Receiver<Flow>, waiting: Arc<AtomicUsize>) {
+async fn pass_on(mut from: UnixStream, theirs: PathBuf, mut flow: watch::Receiver<Flow>, counts: Arc<Counts>) {
     let begun = *flow.borrow();
     if begun != Flow::Open {
-        waiting.fetch_add(1, Ordering::SeqCst);
+        counts.waiting.fetch_add(1, Ordering::SeqCst);
     }
     if flow.wait_for(|flow| *flow == Flow::Open).await.is_err() {
         return;
     }
     let Ok(mut to) = UnixStream::connect(theirs).await else { return };
     let mut changes = flow.clone();
-    tokio::select! {
-        _ended = copy_bidirectional(&mut from, &mut to) => {}
-        now = changed(&mut changes) => {
-            if now == Some(Flow::Stalled) {
-                let _ = flow.wait_for(|flow| *flow != Flow::Stalled).await;
-            }
-        }
+    counts.passing.fetch_add(1, Ordering::SeqCst);
+    let order = tokio::select! {
+        _ended = copy_bidirectional(&mut from, &mut to) => None,
+        order = changed(&mut changes) => order,
+    };
+    counts.passing.fetch_sub(1, Ordering::SeqCst);
+    if order == Some(Flow::Stalled) {
+        let _ = flow.wait_for(|flow| *flow != Flow::Stalled).await;
     }
 }
 

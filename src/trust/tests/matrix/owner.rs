@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use crate::jose::Algorithm;
+use crate::trust::Authorities;
 use crate::world::cluster::PretendCluster;
 use crate::world::keys::{NamedKey, odd_key};
 use crate::world::spiffe_agent::PretendTrustDomain;
@@ -23,16 +24,12 @@ impl Owner {
         }
     }
 
-    /// The ids of the keys that are published and usable.
-    pub(super) fn published(&self) -> BTreeSet<String> {
-        let document = match self {
+    /// What is published now.
+    pub(super) fn document(&self) -> Value {
+        match self {
             Self::Domain(owner) => owner.spiffe_bundle(),
             Self::Cluster(owner) => owner.jwks(),
-        };
-        let keys = document.get("keys").and_then(Value::as_array).unwrap();
-        let says = |key: &Value, member: &str, text: &str| key.get(member).is_some_and(|value| value == text);
-        let usable = keys.iter().filter(|key| !says(key, "kty", "AKP") && !says(key, "use", "x509-svid"));
-        usable.map(|key| key.get("kid").and_then(Value::as_str).unwrap().to_owned()).collect()
+        }
     }
 
     pub(super) fn rotate(&self) {
@@ -40,6 +37,20 @@ impl Owner {
         match self {
             Self::Domain(owner) => owner.rotate(Algorithm::ES256).and_then(|_new| owner.withdraw(old.kid())).unwrap(),
             Self::Cluster(owner) => owner.rotate(Algorithm::ES256).and_then(|_new| owner.withdraw(old.kid())).unwrap(),
+        }
+    }
+
+    /// A new X.509 authority beside the old one.
+    pub(super) fn add_authority(&self) {
+        if let Self::Domain(owner) = self {
+            owner.rotate_x509().unwrap();
+        }
+    }
+
+    /// The newest X.509 authority alone.
+    pub(super) fn withdraw_authorities(&self) {
+        if let Self::Domain(owner) = self {
+            owner.withdraw_old_x509();
         }
     }
 
@@ -81,4 +92,24 @@ impl Owner {
             Self::Cluster(owner) => owner.withdraw_extra(),
         }
     }
+}
+
+/// The ids of the usable keys of a document.
+pub(super) fn keys_of(document: &Value) -> BTreeSet<String> {
+    let usable = entries(document).filter(|key| !says(key, "kty", "AKP") && !says(key, "use", "x509-svid"));
+    usable.map(|key| key.get("kid").and_then(Value::as_str).unwrap().to_owned()).collect()
+}
+
+/// The fingerprints of the X.509 authorities of a document.
+pub(super) fn authorities_of(document: &Value) -> BTreeSet<String> {
+    let found = Authorities::of_bundle(document.to_string().as_bytes()).unwrap();
+    found.all().iter().map(|authority| authority.fingerprint().to_owned()).collect()
+}
+
+fn entries(document: &Value) -> impl Iterator<Item = &Value> {
+    document.get("keys").and_then(Value::as_array).unwrap().iter()
+}
+
+fn says(key: &Value, member: &str, text: &str) -> bool {
+    key.get(member).is_some_and(|value| value == text)
 }

@@ -5,32 +5,19 @@ use std::sync::atomic::Ordering;
 use tokio::net::TcpSocket;
 
 use super::super::*;
-use super::beside::{Flow, Line, Nobody, hold_port};
-use super::owner::Owner;
+use super::beside::{Flow, Nobody};
+use super::owner::{Owner, authorities_of, keys_of};
+use super::ways::{Way, of_cluster, of_domain, stop, ten_megabytes};
 use super::{Column, Fault};
 use crate::jose::{KeyPurpose, KeySet};
-use crate::trust::{NotTaken, Push, ServiceAccount};
-use crate::world::cluster::{ClusterSettings, DISCOVERY_PATH, JWKS_PATH, PretendCluster};
+use crate::trust::{NotTaken, Push};
+use crate::world::cluster::{ClusterSettings, PretendCluster};
 use crate::world::keys::NamedKey;
 use crate::world::spiffe_agent::{PretendTrustDomain, Rpc, WorkloadApi};
 use crate::world::{Behaviour, Surroundings};
 
 const PROD: &str = "prod.example";
 const DELAY: Lifetime = Lifetime::from_seconds(5);
-
-/// How the keys come.
-enum Way {
-    Agent {
-        api: WorkloadApi,
-        line: Line,
-    },
-    Https {
-        path: &'static str,
-    },
-    File(PathBuf),
-    /// The file of first keys.
-    Push(PathBuf),
-}
 
 /// The source `it` of one cell.
 pub(super) struct Subject {
@@ -56,9 +43,12 @@ impl Subject {
         let down = fault == Fault::DownAtStart;
         let mut held_port = None;
         let (owner, way, keys) = match column {
-            Column::WorkloadApi | Column::File => {
+            Column::WorkloadApi | Column::BundleWeb | Column::BundleSpiffe | Column::File => {
                 let trust_domain = PretendTrustDomain::new(PROD, &surroundings).unwrap();
                 let (way, keys) = of_domain(&stand, column, &trust_domain, down).await;
+                if let (Way::Bundles(served), true) = (&way, down) {
+                    held_port = served.stop().await;
+                }
                 (Owner::Domain(trust_domain), way, domain("it", PROD, keys))
             }
             Column::Discovery | Column::JwksUrl | Column::ApiServer | Column::Push => {
@@ -77,11 +67,12 @@ impl Subject {
         let old = owner.active_key();
         let subject = Self { source: source(&view, "it"), stand, owner, way, nobody, old, earlier_calls: 0, held_port };
         if fault == Fault::RolledBack {
+            subject.owner.add_authority();
             subject.rotate().await;
             subject.one_attempt(fault).await;
             until("the rotation is followed", || subject.held() == Some(subject.published())).await;
         }
-        if let Way::Https { .. } = subject.way {
+        if subject.is_asked_by_https() {
             until("asleep", || subject.status().next_attempt.is_some()).await;
         }
         subject
@@ -89,12 +80,46 @@ impl Subject {
 
     /// What the source publishes now.
     pub(super) fn published(&self) -> BTreeSet<String> {
-        self.owner.published()
+        self.named_by(&self.owner.document())
     }
 
-    /// What we hold; nothing when no key may be used.
+    /// What it published before the rotation.
+    pub(super) fn published_before(&self) -> BTreeSet<String> {
+        let Way::Bundles(served) = &self.way else { panic!("only bundles are numbered") };
+        self.named_by(&served.old())
+    }
+
+    /// Keys, and of whole bundles the X.509 authorities too. An agent's come by a stream of their own.
+    fn named_by(&self, document: &Value) -> BTreeSet<String> {
+        let mut names = keys_of(document);
+        if self.has_whole_bundles() {
+            names.append(&mut authorities_of(document));
+        }
+        names
+    }
+
+    /// What we hold; nothing when nothing may be used.
     pub(super) fn held(&self) -> Option<BTreeSet<String>> {
-        key_ids(&self.source, self.stand.now())
+        self.held_at(self.stand.now())
+    }
+
+    /// What may be used of it at that time.
+    pub(super) fn held_at(&self, at: Timestamp) -> Option<BTreeSet<String>> {
+        let keys = key_ids(&self.source, at);
+        let authorities = self.source.authorities_at(at).ok().filter(|_| self.has_whole_bundles());
+        if keys.is_none() && authorities.is_none() {
+            return None;
+        }
+        let all = authorities.iter().flat_map(|held| held.all());
+        Some(keys.into_iter().flatten().chain(all.map(|one| one.fingerprint().to_owned())).collect())
+    }
+
+    const fn has_whole_bundles(&self) -> bool {
+        matches!((&self.owner, &self.way), (Owner::Domain(_), Way::Bundles(_) | Way::File(_)))
+    }
+
+    const fn is_asked_by_https(&self) -> bool {
+        matches!(self.way, Way::Https { .. } | Way::Bundles(_))
     }
 
     pub(super) fn status(&self) -> SourceStatus {
@@ -105,11 +130,17 @@ impl Subject {
         self.status().last_error.is_none()
     }
 
+    /// Waits for a condition that the machine brings about.
+    pub(super) async fn until(&self, what: &str, holds: impl Fn() -> bool) {
+        assert!(came(holds).await, "never: {what}; {:?}", self.status());
+    }
+
     /// How often the source was asked: requests over https, calls of an agent. Reading a file asks nobody.
     pub(super) fn requests(&self) -> u64 {
         match (&self.way, &self.owner) {
             (Way::Agent { api, .. }, _) => self.earlier_calls + api.calls(Rpc::FetchJwtBundles),
             (Way::Https { .. }, Owner::Cluster(cluster)) => cluster.all_requests(),
+            (Way::Bundles(served), _) => served.requests(),
             _ => 0,
         }
     }
@@ -127,8 +158,15 @@ impl Subject {
                 self.rotate().await;
             }
             Fault::Empty => self.owner.publish_empty(true),
-            Fault::Rotated => self.rotate().await,
+            Fault::Rotated => {
+                self.owner.add_authority();
+                self.owner.withdraw_authorities();
+                self.rotate().await;
+            }
             Fault::RolledBack => {
+                if let Way::Bundles(served) = &self.way {
+                    return served.replay();
+                }
                 self.owner.roll_back(&self.old);
                 if let Way::Push(_) = self.way {
                     assert_eq!(
@@ -166,10 +204,19 @@ impl Subject {
                 }
                 _ => cluster.behave(path, behaviour),
             },
+            (Way::Bundles(served), _) => match fault {
+                Fault::DownLater => self.held_port = served.stop().await,
+                Fault::WrongIssuer => served.be_another(),
+                Fault::OtherAuthority => served.be_vouched_for_by_another(),
+                _ => served.behave(behaviour),
+            },
             (Way::Agent { api, line }, Owner::Domain(domain)) => match fault {
                 Fault::DownLater => api.stop().await,
                 Fault::Slow => line.set(Flow::Late),
-                Fault::Hangs => line.set(Flow::Stalled),
+                Fault::Hangs => {
+                    line.set(Flow::Stalled);
+                    until("nothing passes", || !line.passes()).await;
+                }
                 Fault::TenMegabytes => api.send_also("spiffe://big.example", Some(ten_megabytes())),
                 Fault::Garbage => domain.publish_raw(Some(b"<html>".to_vec())),
                 Fault::WrongIssuer => {
@@ -218,7 +265,7 @@ impl Subject {
                 self.stand.to_next_attempt("it").await;
             }
             (Way::Agent { .. } | Way::Push(_), _) => {}
-            (Way::Https { .. }, Fault::Slow) => {
+            (_, Fault::Slow) => {
                 let before = self.requests();
                 self.stand.to_next_attempt("it").await;
                 until("asked", || self.requests() > before).await;
@@ -247,6 +294,10 @@ impl Subject {
                 self.held_port = None;
                 cluster.start_again().await.unwrap();
                 drop(self.stand.write("ca.crt", cluster.ca_pem()));
+            }
+            (Way::Bundles(served), _) => {
+                self.held_port = None;
+                served.mend(fault).await;
             }
             (Way::Agent { api, line }, Owner::Domain(domain)) => {
                 line.set(Flow::Open);
@@ -312,48 +363,4 @@ impl Subject {
             std::fs::write(path, domain.spiffe_bundle().to_string()).unwrap();
         }
     }
-}
-
-async fn of_domain(stand: &Stand, column: Column, of: &PretendTrustDomain, down: bool) -> (Way, SpiffeKeys) {
-    if column == Column::File {
-        let path = stand.path("bundle.json");
-        if !down {
-            std::fs::write(&path, of.spiffe_bundle().to_string()).unwrap();
-        }
-        return (Way::File(path.clone()), SpiffeKeys::BundleFile(path));
-    }
-    let api = WorkloadApi::start(stand.path("agent.sock"), of, &stand.stop).await.unwrap();
-    if down {
-        api.stop().await;
-    }
-    let line = Line::between(&stand.path("line.sock"), stand.path("agent.sock"));
-    (Way::Agent { api, line }, SpiffeKeys::WorkloadApi(format!("unix:{}", stand.path("line.sock").display())))
-}
-
-/// Of discovery it is the document that is spoiled: its keys are those of a URL.
-fn of_cluster(stand: &Stand, column: Column, of: &PretendCluster, down: bool) -> (Way, IssuerKeys) {
-    if column == Column::Push {
-        let first = stand.path("first.json");
-        if !down {
-            std::fs::write(&first, of.jwks().to_string()).unwrap();
-        }
-        let by = ServiceAccount { namespace: "countersign".to_owned(), name: "feeder".to_owned() };
-        return (Way::Push(first.clone()), IssuerKeys::Push { first, by });
-    }
-    let ca = Some(stand.write("ca.crt", of.ca_pem()));
-    let (path, keys) = match column {
-        Column::Discovery => (DISCOVERY_PATH, IssuerKeys::Discovery(endpoint(of.url(), ca))),
-        Column::JwksUrl => (JWKS_PATH, IssuerKeys::Url(endpoint(&format!("{}{JWKS_PATH}", of.url()), ca))),
-        _ => (JWKS_PATH, IssuerKeys::ApiServer(endpoint(of.url(), ca))),
-    };
-    (Way::Https { path }, keys)
-}
-
-async fn stop(cluster: &PretendCluster) -> Option<TcpSocket> {
-    cluster.stop().await;
-    hold_port(cluster.url().trim_start_matches("https://").parse().unwrap())
-}
-
-fn ten_megabytes() -> Vec<u8> {
-    format!(r#"{{"keys":[],"filler":"{}"}}"#, "x".repeat(10 * 1024 * 1024)).into_bytes()
 }
