@@ -19,7 +19,7 @@ pub(super) enum Way {
     Https {
         path: &'static str,
     },
-    Bundles(Bundles),
+    Bundles(Box<Bundles>),
     File(PathBuf),
     /// The file of first keys.
     Push(PathBuf),
@@ -36,7 +36,7 @@ pub(super) async fn of_domain(stand: &Stand, column: Column, of: &PretendTrustDo
     if column != Column::WorkloadApi {
         let served = Bundles::start(stand, column, of).await;
         let keys = served.keys();
-        return (Way::Bundles(served), keys);
+        return (Way::Bundles(Box::new(served)), keys);
     }
     let api = WorkloadApi::start(stand.path("agent.sock"), of, &stand.stop).await.unwrap();
     let line = Line::between(&stand.path("line.sock"), stand.path("agent.sock"));
