@@ -41,8 +41,8 @@ async fn jwk_17_an_activation_that_a_person_moved_later_stays_where_it_is() {
     assert_eq!(ground.postponed("slow_verifier").await, 0.0);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_activation_that_a_person_moved_earlier_is_an_order() {
+/// A key that waits for a front with an old copy, one minute before it would have signed, and the key that signs.
+async fn kept_waiting() -> (Ground, Front, String, Dates) {
     let ground = Ground::behind_a_front(|text| text).await;
     let front = Front::start(&ground.stage.issuer, &ground.door).await;
     let first = ground.token_is_good(&mut []).await;
@@ -51,36 +51,75 @@ async fn an_activation_that_a_person_moved_earlier_is_an_order() {
     ground.pass(planned.publish, LOOK, &mut []).await;
     ground.canary_is(&planned.key_id, "failed").await;
     ground.pass(planned.activate.minus(IN_TIME), LOOK, &mut []).await;
-    let moved = ground.is_moved(&planned).await;
-    // The cache will never do, and the operator knows better: back to what was planned at first.
-    edit(&moved, planned.activate);
-    let signed = ground.pass(planned.activate.minus(LOOK), LOOK, &mut []).await;
-    assert_eq!(signed, [first.as_str()]);
-    assert_eq!(ground.dates_of(&planned.key_id), planned, "it is not moved again");
-    let told = ground.keys(&["status"]).out;
-    let sentence = format!("signs from {} by order, whoever does not know it yet", planned.activate.to_rfc3339());
-    assert!(told.contains(&sentence) && told.contains("canary failed: "), "{told}");
-    assert_eq!(ground.wait_of(&planned.key_id)["by_order"], true);
-    let signed = ground.pass(planned.activate, LOOK, &mut []).await;
-    assert_eq!(signed, [planned.key_id.as_str()]);
+    ground.is_moved(&planned).await;
+    (ground, front, first, planned)
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn keys_rotate_ends_a_wait_and_no_key_signs_before_its_ten_minutes() {
-    let ground = Ground::behind_a_front(|text| text).await;
-    let first = ground.token_is_good(&mut []).await;
-    let planned = ground.rotate();
-    ground.pass(planned.publish, LOOK, &mut []).await;
-    ground.canary_is(&planned.key_id, "failed").await;
-    assert_eq!(ground.rotate(), planned, "asked again, it is the same plan");
-    ground.pass(planned.activate.minus(IN_TIME), LOOK, &mut []).await;
-    let moved = ground.is_moved(&planned).await;
-    let signed = ground.pass(planned.publish.plus(USUAL), LOOK, &mut []).await;
+async fn an_activation_that_only_a_person_writes_is_an_order() {
+    let (ground, _front, first, planned) = kept_waiting().await;
+    // Under ten minutes after the publication: the operator knows better than the canary.
+    let ordered = planned.activate.minus(LOOK);
+    let in_a_moment = Dates { activate: ordered, ..planned.clone() };
+    assert!(ground.now() < ordered.minus(LOOK));
+    edit(&planned, ordered);
+    let signed = ground.pass(ordered.minus(LOOK), LOOK, &mut []).await;
     assert_eq!(signed, [first.as_str()]);
-    assert!(ground.dates_of(&planned.key_id).activate >= moved.activate);
+    assert_eq!(ground.dates_of(&planned.key_id), in_a_moment, "it is not moved again");
+    let told = ground.keys(&["status"]).out;
+    let sentence = format!("signs from {} by order, whoever does not know it yet", ordered.to_rfc3339());
+    assert!(told.contains(&sentence) && told.contains("canary failed: "), "{told}");
+    assert_eq!(ground.wait_of(&planned.key_id)["by_order"], true);
+    let signed = ground.pass(ordered, LOOK, &mut []).await;
+    assert_eq!(signed, [planned.key_id.as_str()]);
+    assert_eq!(ground.dates_of(&planned.key_id), in_a_moment);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_activation_that_a_person_put_into_the_past_is_not_taken_back() {
+    let (ground, _front, first, planned) = kept_waiting().await;
+    assert_eq!(ground.token_is_good(&mut []).await, first);
+    edit(&planned, planned.publish);
+    ground.stage.advance(LOOK).await;
+    ground.looked_after("the file is read", || ground.wait_of(&planned.key_id).is_null()).await;
+    let signed = ground.pass(planned.activate.plus(USUAL), LOOK, &mut []).await;
+    assert_eq!(signed, [planned.key_id.as_str()]);
+    assert_eq!(ground.dates_of(&planned.key_id).activate, planned.publish);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn jwk_17_a_plan_of_a_person_waits_as_our_own_plans_do() {
+    let (ground, front, first, planned) = kept_waiting().await;
+    let later = ground.dates_of(&planned.key_id).activate;
+    // Ten minutes after the publication or more is a date as we write it: who cannot know the key is waited for all the same.
+    edit(&planned, planned.activate);
+    ground.stage.advance(LOOK).await;
+    let moved = ground.is_moved(&planned).await;
+    assert!(moved.activate >= later.minus(LOOK), "{moved:?}");
+    assert_eq!(ground.pass(planned.activate, LOOK, &mut []).await, [first.as_str()]);
+    front.shows_what_there_is();
+    ground.pass(ground.now().plus(Lifetime::from_seconds(30)), LOOK, &mut []).await;
+    ground.canary_is(&planned.key_id, "passed").await;
+    let last = ground.dates_of(&planned.key_id).activate;
+    assert_eq!(ground.pass(last, LOOK, &mut []).await, [first.as_str(), planned.key_id.as_str()]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn jwk_17_keys_rotate_hurries_a_key_that_is_known_and_no_other() {
+    let (ground, front, first, planned) = kept_waiting().await;
+    ground.pass(planned.activate.plus(LOOK), LOOK, &mut []).await;
     let told = ground.keys(&["rotate"]);
     assert_eq!(told.code, 0, "{}", told.err);
-    assert!(told.out.contains("signs now"), "{}", told.out);
-    assert_eq!(ground.dates_of(&planned.key_id).activate, ground.now());
+    assert!(ground.waiting("ES256").activate > ground.now(), "{}", told.out);
+    assert_eq!(ground.token_is_good(&mut []).await, first, "the cache does not have it: {}", told.out);
+    front.shows_what_there_is();
+    let held = ground.keys(&["hold", "--for", "2h"]);
+    assert_eq!(held.code, 0, "{}", held.err);
+    ground.pass(ground.now().plus(Lifetime::from_seconds(30)), LOOK, &mut []).await;
+    ground.canary_is(&planned.key_id, "passed").await;
+    assert_eq!(ground.token_is_good(&mut []).await, first, "held");
+    let told = ground.keys(&["rotate"]);
+    assert!(told.out.contains("signs now"), "{}{}", told.out, told.err);
     assert_eq!(ground.token_is_good(&mut []).await, planned.key_id);
+    assert_eq!(ground.dates_of(&planned.key_id).activate, ground.now());
 }

@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 
 use countersign::app::{App, Records, Start};
-use countersign::clock::{Clock, Lifetime, Timestamp};
+use countersign::clock::{Lifetime, Timestamp};
 use countersign::config::Environment;
 use countersign::entropy::SystemEntropy;
 
@@ -44,7 +44,7 @@ impl Other {
     /// It has read the folder at this moment.
     async fn has_read(&self, ground: &Ground) {
         let ring = self.app.exchange().issuer().ring();
-        eventually("the other one reads the folder", || ground.now().since(ring.read_at()) < LOOK).await;
+        eventually("the other one reads the folder", || ground.now().since(ring.read_at()) <= LOOK).await;
     }
 
     async fn signer(&self, ground: &Ground) -> String {
