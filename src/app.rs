@@ -28,7 +28,7 @@ use crate::lifecycle::{Drain, Drained, Readiness};
 use crate::policy::{Policy, PolicyInput};
 use crate::store::Store;
 use crate::telemetry::{LogLines, Metrics};
-use crate::trust::Trust;
+use crate::trust::{PublicKeys, Trust};
 use crate::wire::GrpcSettings;
 use crate::wire::grpc::Door;
 use crate::wire::http::{AdminState, admin_router, public_router};
@@ -189,8 +189,12 @@ impl App {
         });
         tokio::spawn(store::forget(store, Arc::clone(&app.clock), app.background.clone()));
         let (ring, metrics) = (Arc::clone(app.exchange.issuer().ring()), app.exchange.metrics().clone());
-        let issuer = app.fixed.lock().await.issuer.clone();
-        tokio::spawn(canary::follow(issuer, ring, Arc::clone(&app.clock), metrics, app.background.clone()));
+        let (issuer, ca) = {
+            let fixed = app.fixed.lock().await;
+            (fixed.issuer.clone(), fixed.canary_ca.clone())
+        };
+        let public = PublicKeys::of(&issuer, ca);
+        tokio::spawn(canary::follow(public, ring, Arc::clone(&app.clock), metrics, app.background.clone()));
         tokio::spawn(watch::follow(Arc::clone(&app)));
         Ok(app)
     }
@@ -340,7 +344,7 @@ async fn load(path: &Path, environment: &Environment) -> anyhow::Result<Result<L
 
 async fn open_ring(configuration: &Configuration, clock: &Arc<dyn Clock>) -> anyhow::Result<Arc<KeyRing>> {
     let (settings, needed, clock) = (configuration.signing.clone(), algorithms(configuration), Arc::clone(clock));
-    let opened = tokio::task::spawn_blocking(move || KeyRing::open(&settings, &needed, clock.as_ref())).await;
+    let opened = tokio::task::spawn_blocking(move || KeyRing::open(&settings, &needed, clock)).await;
     opened.context("opening the signing keys")?.context("signing keys")
 }
 
@@ -377,7 +381,7 @@ fn needs_restart(running: &Configuration, new: &Configuration) -> Vec<&'static s
     let parts = [
         ("listen", running.listen != new.listen),
         ("admin", running.admin != new.admin),
-        ("signing", running.signing != new.signing),
+        ("signing", running.signing != new.signing || running.canary_ca != new.canary_ca),
         ("state", running.state != new.state),
         ("audit", running.audit != new.audit),
         ("grpc", running.grpc != new.grpc),

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::{Clock, Lifetime, Timestamp};
-use crate::identity::IssuerUrl;
 use crate::issue::{KeyRing, PUBLISHED_BEFORE_USE, RingKey};
 use crate::telemetry::Metrics;
 use crate::trust::PublicKeys;
@@ -20,13 +19,13 @@ const TRY_EVERY: Lifetime = Lifetime::from_seconds(30);
 
 /// Looks after the keys that wait, until cancelled.
 pub(super) async fn follow(
-    issuer: IssuerUrl,
+    public: Option<PublicKeys>,
     ring: Arc<KeyRing>,
     clock: Arc<dyn Clock>,
     metrics: Metrics,
     cancel: CancellationToken,
 ) {
-    let Some(mut public) = PublicKeys::of(&issuer) else { return };
+    let Some(mut public) = public else { return };
     let (mut next_try, mut told) = (Timestamp::from_millis(i64::MIN), BTreeSet::new());
     loop {
         let untried = ring.untried(clock.now());
@@ -41,7 +40,7 @@ pub(super) async fn follow(
             for key in &untried {
                 let outcome = match &fetched {
                     Ok(keys) if key.is_verified_by(keys) => Ok(()),
-                    Ok(_) => Err(format!("the key set at {} does not verify it yet", issuer.endpoint("/jwks"))),
+                    Ok(_) => Err(format!("the key set at {} does not verify it yet", public.url())),
                     Err(why) => Err(why.clone()),
                 };
                 metrics.canary_tried(outcome.is_ok());

@@ -25,7 +25,10 @@ pub(super) struct Keys {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Show each key: what it does now and what comes next
+    /// Show each key: what it does now, what comes next, and whom a key that does not sign yet waits for
+    ///
+    /// Verifiers and the canary are as this process has seen them since it started. Others on the folder may have seen slower ones,
+    /// and move the date in the file.
     Status(Ask),
     /// Make a further key; it signs once it has been published for ten minutes. With --file, write one for a mounted Secret
     New {
@@ -38,7 +41,7 @@ enum Action {
         #[arg(long, default_value = "15m", value_name = "TIME", requires = "file")]
         activate_in: String,
     },
-    /// Let the next key take over as soon as it has been published long enough
+    /// Let the next key take over as soon as it has been published long enough and verifiers know it
     Rotate(Which),
     /// Let no waiting key take over for a while
     Hold {
@@ -86,7 +89,7 @@ struct Ask {
 #[derive(Debug, Args)]
 struct Which {
     /// The algorithm of the key
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(long, value_enum, default_value_t, ignore_case = true)]
     algorithm: Signing,
     #[command(flatten)]
     ask: Ask,

@@ -246,6 +246,7 @@ impl Parts {
             listen: server.listen,
             admin: server.admin,
             signing: server.signing,
+            canary_ca: server.canary_ca,
             state: server.state,
             audit: server.audit,
             grpc: server.grpc,

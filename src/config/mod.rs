@@ -49,6 +49,8 @@ pub struct Configuration {
     pub admin: AdminSettings,
     /// Our own keys.
     pub signing: SigningSettings,
+    /// The authorities of the certificate at our public URL, if the system does not know them.
+    pub canary_ca: Option<PathBuf>,
     /// What is remembered between starts.
     pub state: StateSettings,
     /// How decisions are recorded.

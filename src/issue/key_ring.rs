@@ -31,6 +31,8 @@ pub use fault::KeyRingFault;
 pub use wait::Postponed;
 
 #[cfg(test)]
+mod late_tests;
+#[cfg(test)]
 mod operations_tests;
 #[cfg(test)]
 mod rotation_tests;
@@ -124,6 +126,8 @@ pub struct KeyRing {
     read_at: AtomicI64,
     /// How long a key signs before the next takes over. `None` when somebody else writes the files.
     rotate: Option<Lifetime>,
+    /// Asked again after whatever may take long: a plan is made for the moment at which it is carried out.
+    clock: Arc<dyn Clock>,
     verifiers: Verifiers,
     /// How keys that wait fared when they were tried through the public URL.
     canaries: Mutex<BTreeMap<KeyId, Canary>>,
@@ -153,7 +157,7 @@ impl KeyRing {
     pub fn open(
         settings: &SigningSettings,
         needed: &BTreeSet<Algorithm>,
-        clock: &dyn Clock,
+        clock: Arc<dyn Clock>,
     ) -> Result<Arc<Self>, KeyRingFault> {
         let (folder, rotate) = match settings {
             SigningSettings::Directory { path, rotate } => (Folder::open(path)?, Some(*rotate)),
@@ -165,6 +169,7 @@ impl KeyRing {
             ring: ArcSwap::default(),
             out_of_use: ArcSwap::default(),
             read_at: AtomicI64::new(i64::MIN),
+            clock,
             verifiers: Verifiers::default(),
             canaries: Mutex::default(),
             writer: Mutex::default(),
@@ -172,7 +177,7 @@ impl KeyRing {
         if ring.folder.is_loose() {
             tracing::warn!(folder = ?ring.folder.path(), "others than the owner may put signing keys into the folder; use mode 0700");
         }
-        ring.need(needed, clock.now())?;
+        ring.need(needed, ring.clock.now())?;
         Ok(Arc::new(ring))
     }
 
@@ -192,6 +197,7 @@ impl KeyRing {
             let lock = self.folder.lock()?;
             // Another process may have made them while this one waited.
             keys = self.load(&mut writer)?;
+            let at = at.max(self.clock.now());
             let schedule = if keys.is_empty() { Schedule::at_once(at) } else { Schedule::announced(at) };
             let missing: Vec<_> =
                 missing(&keys, needed, at).into_iter().map(|algorithm| (algorithm, schedule)).collect();

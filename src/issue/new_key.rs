@@ -36,18 +36,10 @@ impl NewKey {
     /// # Errors
     /// [`KeyRingFault::NotMade`], or [`KeyRingFault::Unconfirmed`] for an algorithm that we do not sign with.
     pub fn make(algorithm: Algorithm, activate_in: Lifetime, at: Timestamp) -> Result<Self, KeyRingFault> {
-        Self::with(algorithm, Schedule::waiting(at, activate_in))
-    }
-
-    pub(super) fn with(algorithm: Algorithm, schedule: Schedule) -> Result<Self, KeyRingFault> {
-        let not_made = |why| KeyRingFault::NotMade { algorithm, why };
-        let key = SigningKey::generate(algorithm).map_err(not_made)?;
-        let key_id = key.key_id().clone();
-        if !confirms(&key) {
-            return Err(KeyRingFault::Unconfirmed { key_id, algorithm });
-        }
-        let file = KeyFile { schedule, key };
-        Ok(Self { name: file.name(), key_id, algorithm, schedule, text: file.to_text().map_err(not_made)? })
+        let schedule = Schedule::waiting(at, activate_in);
+        let file = new_file(algorithm, schedule)?;
+        let text = file.to_text().map_err(|why| KeyRingFault::NotMade { algorithm, why })?;
+        Ok(Self { name: file.name(), key_id: file.key.key_id().clone(), algorithm, schedule, text })
     }
 
     /// Writes it to a file that is not there yet, mode 0600.
@@ -58,6 +50,15 @@ impl NewKey {
         write_new(path, self.text.expose().as_bytes())
             .map_err(|why| KeyRingFault::Unwritable { path: path.to_owned(), why })
     }
+}
+
+/// A new key with its dates.
+pub(super) fn new_file(algorithm: Algorithm, schedule: Schedule) -> Result<KeyFile, KeyRingFault> {
+    let key = SigningKey::generate(algorithm).map_err(|why| KeyRingFault::NotMade { algorithm, why })?;
+    if !confirms(&key) {
+        return Err(KeyRingFault::Unconfirmed { key_id: key.key_id().clone(), algorithm });
+    }
+    Ok(KeyFile { schedule, key })
 }
 
 /// Whether a signature of the key verifies with its public half.

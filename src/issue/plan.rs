@@ -101,10 +101,15 @@ pub(super) fn new_key(keys: &[Dated], algorithm: Algorithm, at: Timestamp) -> Ch
     plan.changes(keys)
 }
 
-/// The next key signs as soon as it may: the one that waits, or a new one.
-pub(super) fn rotate(keys: &[Dated], algorithm: Algorithm, at: Timestamp) -> Changes {
+/// The next key signs as soon as it may: the one that waits, or a new one. `soonest` says for whom a published one waits.
+pub(super) fn rotate(
+    keys: &[Dated],
+    algorithm: Algorithm,
+    soonest: impl Fn(&Dated) -> Option<Timestamp>,
+    at: Timestamp,
+) -> Changes {
     let mut plan = Plan::of(keys, at);
-    plan.hasten(algorithm);
+    plan.hasten(algorithm, soonest);
     plan.cut(algorithm);
     plan.changes(keys)
 }
@@ -190,7 +195,8 @@ pub(super) fn revoke(keys: &[Dated], key_id: &KeyId, at: Timestamp) -> Result<Ch
     plan.at = at.max(revoked);
     if served {
         if !plan.serving(algorithm).any(|key| key.schedule.state(plan.at) == KeyState::Active) {
-            plan.hasten(algorithm);
+            // Nobody signs: nobody is waited for.
+            plan.hasten(algorithm, |_| None);
         }
         plan.prolong(algorithm);
         plan.cut(algorithm);
@@ -217,6 +223,10 @@ struct Plan {
 impl Plan {
     fn of(keys: &[Dated], at: Timestamp) -> Self {
         let mut plan = Self { keys: keys.to_vec(), at };
+        // Whoever made it ended before it had its dates; its file is there now.
+        for key in plan.keys.iter_mut().filter(|key| key.schedule.is_undated()) {
+            key.schedule = key.schedule.dated(at);
+        }
         plan.sort();
         plan
     }
@@ -251,11 +261,11 @@ impl Plan {
     }
 
     /// The first key that waits signs as soon as it may; without one, one is made.
-    fn hasten(&mut self, algorithm: Algorithm) {
+    fn hasten(&mut self, algorithm: Algorithm, soonest: impl Fn(&Dated) -> Option<Timestamp>) {
         let at = self.at;
         let waits = |key: &&mut Dated| key.algorithm == algorithm && serves(key, at) && key.schedule.activate() > at;
         match self.keys.iter_mut().find(waits) {
-            Some(next) => next.schedule = next.schedule.hastened(at),
+            Some(next) => next.schedule = next.schedule.hastened(soonest(next).unwrap_or(at)),
             None => return self.make(algorithm, Schedule::announced(at)),
         }
         self.sort();

@@ -11,6 +11,10 @@ pub const JWKS_MAX_AGE: Lifetime = Lifetime::from_seconds(300);
 /// of them publish it from the same moment on.
 pub(super) const SEEN_BY_ALL: Lifetime = Lifetime::from_seconds(15);
 
+/// How long after the plan the file of a further key is there, or it is announced anew: what is left for every process to read it
+/// is twice the time between two readings.
+const WRITTEN_WITHIN: Lifetime = Lifetime::from_seconds(5);
+
 /// How long a further key is published before it signs (JWK-17). Twice what a cache may hold, so that a copy taken just
 /// before the key appeared is gone long before its first token.
 pub const PUBLISHED_BEFORE_USE: Lifetime = Lifetime::from_seconds(600);
@@ -113,6 +117,34 @@ impl Schedule {
         Self::made(soonest.created, soonest.publish, soonest.activate.max(whole_second(wanted)))
     }
 
+    /// The same key while its file is not there yet: it is published, and signs at no time that anybody will see. Whoever writes it is
+    /// perhaps suspended on the way, and what it planned is past by then.
+    pub(super) const fn undated(self) -> Self {
+        let activate = self.publish.plus(LIFE_OF_A_KEY);
+        Self { activate, retire: activate.plus(LIFE_OF_A_KEY), ..self }
+    }
+
+    /// Whether its file was written and its dates were not: the process ended in between.
+    pub(super) fn is_undated(&self) -> bool {
+        self.activate.since(self.publish) >= LIFE_OF_A_KEY
+    }
+
+    /// The dates of such a key, whose file was read at `at`.
+    pub(super) fn dated(self, at: Timestamp) -> Self {
+        let soonest = Self::announced(at);
+        Self { created: self.created.min(soonest.created), revoked: self.revoked, ..soonest }
+    }
+
+    /// The dates of a key whose file is there for sure at `at`: as planned, or later where that came too late for every process to
+    /// publish it in time.
+    pub(super) fn written_by(self, at: Timestamp) -> Self {
+        if at <= self.created.plus(WRITTEN_WITHIN) {
+            return self;
+        }
+        let soonest = Self::announced(at);
+        Self { publish: soonest.publish, ..self }.held(soonest.activate)
+    }
+
     const fn made(created: Timestamp, publish: Timestamp, activate: Timestamp) -> Self {
         Self { created, publish, activate, retire: activate.plus(LIFE_OF_A_KEY), revoked: None, planned: None }
     }
@@ -149,9 +181,9 @@ impl Schedule {
         Self { planned: Some(self.planned()), ..self.held(until) }
     }
 
-    /// The same key, signing as soon as it has been published for long enough, and not later than planned.
+    /// The same key, signing from `at` on, or once it has been published for long enough, and not later than planned.
     pub(super) fn hastened(self, at: Timestamp) -> Self {
-        let soonest = self.publish.plus(PUBLISHED_BEFORE_USE).max(whole_second(at));
+        let soonest = self.publish.plus(PUBLISHED_BEFORE_USE).max(Timestamp::from_seconds(at.seconds()));
         Self { activate: self.activate.min(soonest), planned: None, ..self }
     }
 
@@ -293,6 +325,21 @@ mod tests {
         }
         assert_eq!(schedule.revoked_at(at(999)), None);
         assert!(!KeyState::Revoked.is_published());
+    }
+
+    #[test]
+    fn jwk_17_a_file_that_came_late_has_later_dates() {
+        let planned = Schedule::announced(at(0));
+        assert!(planned.undated().is_undated() && !planned.is_undated());
+        assert_eq!((planned.undated().state(at(15)), planned.undated().publish()), (KeyState::Published, at(15)));
+        assert_eq!(planned.written_by(at(5)), planned, "in time");
+        for late in [6, 600, 100_000] {
+            let written = planned.written_by(at(late));
+            let dates = (written.created(), written.publish(), written.activate());
+            assert_eq!(dates, (at(0), at(late + 15), at(late + 615)));
+        }
+        let turn = Schedule::announced_for(at(0), at(90_000));
+        assert_eq!(turn.written_by(at(700)).activate(), at(90_000), "its turn is late enough");
     }
 
     #[test]

@@ -55,6 +55,8 @@ pub struct Wait {
     pub algorithm: Algorithm,
     /// Its dates, as the file has them.
     pub schedule: Schedule,
+    /// Whether its file is ours to change.
+    pub ours: bool,
     /// The slowest verifier that was seen in 32 days.
     pub slowest: Option<Lifetime>,
     /// The trial through the public URL.
@@ -74,16 +76,42 @@ impl Wait {
 
     /// When it signs whatever else happens.
     pub fn at_the_latest(&self) -> Timestamp {
-        if self.canary == Canary::Passed { self.caches_until() } else { self.caches_until().max(self.tried_until()) }
+        if self.by_order() {
+            self.schedule.activate()
+        } else if self.canary == Canary::Passed {
+            self.caches_until()
+        } else {
+            self.caches_until().max(self.tried_until())
+        }
+    }
+
+    /// Whether a person has written that date: we never write one so soon after the publication. It is not moved.
+    pub fn by_order(&self) -> bool {
+        self.ours && self.schedule.activate() < self.schedule.publish().plus(PUBLISHED_BEFORE_USE)
+    }
+
+    /// When it signs at the earliest if it is to sign now.
+    pub fn soonest(&self, at: Timestamp) -> Timestamp {
+        let caches = self.caches().min(self.schedule.publish().plus(LONGEST_WAIT));
+        let tried = if self.canary == Canary::Passed { at } else { at.plus(CANARY_AGAIN) };
+        caches.max(tried)
+    }
+
+    /// When every cache has the key, those of the slowest verifier too.
+    fn caches(&self) -> Timestamp {
+        // Twice what was seen, as with the caches: a request tells what its sender held at least, not at most.
+        let publish = self.schedule.publish();
+        let seen = self.slowest.map_or(publish, |slowest| publish.plus(slowest).plus(slowest));
+        seen.max(publish.plus(PUBLISHED_BEFORE_USE))
     }
 
     /// When it should sign, and for whose sake that is later than the file says. `None` when the file's date is good.
     pub fn later(&self, at: Timestamp) -> Option<(Timestamp, Cause)> {
+        if self.by_order() {
+            return None;
+        }
         let planned = self.schedule.activate();
-        // Twice what was seen, as with the caches: a request tells what its sender held at least, not at most.
-        let publish = self.schedule.publish();
-        let seen = self.slowest.map_or(publish, |slowest| publish.plus(slowest).plus(slowest));
-        let caches = seen.max(publish.plus(PUBLISHED_BEFORE_USE)).min(self.caches_until());
+        let caches = self.caches().min(self.caches_until());
         let tried = if self.canary == Canary::Passed || planned.minus(CANARY_BEFORE) > at {
             planned
         } else {
@@ -100,7 +128,18 @@ impl Wait {
 
     /// `waits until … for caches of 5 m; slowest verifier seen 9 m; canary passed`.
     pub fn sentence(&self, at: Timestamp) -> String {
-        let until = self.later(at).map_or(self.schedule.activate(), |(until, _)| until);
+        let planned = self.schedule.activate();
+        let until = self.later(at).map_or(planned, |(until, _)| until).to_rfc3339();
+        let (planned, caches) = (planned.to_rfc3339(), ago(JWKS_MAX_AGE));
+        let waits = if self.by_order() {
+            format!("signs from {planned} by order, whoever does not know it yet")
+        } else if !self.ours && until != planned {
+            format!(
+                "should wait until {until} for caches of {caches}, but its file says {planned} and is not ours to change"
+            )
+        } else {
+            format!("waits until {until} for caches of {caches}")
+        };
         let slowest = match self.slowest {
             Some(slowest) => format!("slowest verifier seen {}", ago(slowest)),
             None => "no slower verifier seen".to_owned(),
@@ -110,7 +149,7 @@ impl Wait {
             Canary::Passed => "canary passed".to_owned(),
             Canary::Failed(why) => format!("canary failed: {why}"),
         };
-        format!("waits until {} for caches of {}; {slowest}; {canary}", until.to_rfc3339(), ago(JWKS_MAX_AGE))
+        format!("{waits}; {slowest}; {canary}")
     }
 }
 
@@ -127,6 +166,7 @@ mod tests {
             key_id: KeyId::parse("k").unwrap(),
             algorithm: Algorithm::ES256,
             schedule: Schedule::announced(at(-15)),
+            ours: true,
             slowest: slowest.map(Lifetime::from_seconds),
             canary,
         }
@@ -176,6 +216,38 @@ mod tests {
         assert_eq!(wait.at_the_latest(), at(86_400 + LONGEST_WAIT.seconds()));
         wait.schedule = wait.schedule.put_off(at(86_400 + LONGEST_WAIT.seconds()));
         assert!(wait.signs_untried(at(86_400 + LONGEST_WAIT.seconds() - 60)), "and not for ever");
+    }
+
+    #[test]
+    fn a_date_that_only_a_person_writes_is_an_order() {
+        let mut ordered = wait(Some(540), Canary::Failed("an old set".to_owned()));
+        let soon = Schedule::new(at(-15), at(0), at(599), at(90_000)).unwrap();
+        ordered.schedule = soon;
+        assert!(ordered.by_order());
+        assert_eq!((ordered.later(at(1)), ordered.signs_untried(at(598))), (None, true));
+        assert_eq!(ordered.at_the_latest(), at(599));
+        let sentence = ordered.sentence(at(1));
+        assert!(sentence.starts_with("signs from 1970-01-01T00:09:59Z by order, whoever"), "{sentence}");
+        // Somebody else's file says what it says, and is warned about.
+        ordered.ours = false;
+        assert_eq!((ordered.by_order(), ordered.later(at(1))), (false, Some((at(1080), Cause::SlowVerifier))));
+        let sentence = ordered.sentence(at(1));
+        assert!(sentence.contains("but its file says 1970-01-01T00:09:59Z and is not ours to change"), "{sentence}");
+    }
+
+    #[test]
+    fn jwk_17_to_rotate_now_is_to_wait_for_nobody_longer_than_needed() {
+        for (slowest, canary, now, soonest) in [
+            (None, Canary::Passed, 1, 600),
+            (None, Canary::Passed, 3000, 3000),
+            (Some(540), Canary::Passed, 700, 1080),
+            (Some(20_000), Canary::Passed, 700, 21_600),
+            (None, Canary::Waiting, 3000, 3180),
+            (Some(540), Canary::Failed("503".to_owned()), 700, 1080),
+            (None, Canary::Failed("503".to_owned()), 30_000, 30_180),
+        ] {
+            assert_eq!(wait(slowest, canary.clone()).soonest(at(now)), at(soonest), "{slowest:?} {canary:?} {now}");
+        }
     }
 
     #[test]

@@ -35,6 +35,10 @@ const MOST_TOKEN_BYTES: u64 = 16 * 1024;
 /// A few hundred authorities: the system's list has about 150.
 const MOST_CA_BYTES: u64 = 2 * 1024 * 1024;
 
+/// Which setting names the authorities of a source, and of our own public URL.
+const SOURCE_CA: &str = "the source's `ca`";
+const CANARY_CA: &str = "`signing.canary_ca`";
+
 /// The client of one source.
 pub(super) struct Outbound {
     endpoint: Endpoint,
@@ -54,6 +58,8 @@ struct Manner {
     names: PinnedNames,
     /// How long a connection that is not in use is kept.
     idle: Option<Duration>,
+    /// The setting that names authorities, for people.
+    ca_setting: &'static str,
 }
 
 impl Manner {
@@ -70,7 +76,8 @@ impl Outbound {
 
     /// Names become addresses by `lookup`.
     pub(super) fn with_lookup(endpoint: Endpoint, lookup: Lookup) -> Self {
-        let manner = Manner { server: Server::Named, names: PinnedNames::new(lookup), idle: None };
+        let manner =
+            Manner { server: Server::Named, names: PinnedNames::new(lookup), idle: None, ca_setting: SOURCE_CA };
         Self { endpoint, built: None, date: None, fresh_for: None, manner }
     }
 
@@ -85,6 +92,7 @@ impl Outbound {
         let server = if loopback && endpoint.url.scheme() == "http" { Server::Loopback } else { Server::Named };
         let mut ours = Self::new(endpoint);
         ours.manner.server = server;
+        ours.manner.ca_setting = CANARY_CA;
         ours
     }
 
@@ -126,6 +134,10 @@ impl Outbound {
     pub(super) async fn get_further(&mut self, url: &Url) -> Result<Vec<u8>, String> {
         match self.ask(url).await? {
             Answer::Body(body) => Ok(body),
+            // Whoever verifies our tokens sends no token either.
+            Answer::Other { status, token: Token::None, .. } if self.manner.ca_setting == CANARY_CA => {
+                Err(asked(url, format!("{} instead of 200", status.as_u16())))
+            }
             Answer::Other { status, location, token } => Err(asked(url, refusal(status, location.as_ref(), token))),
         }
     }
@@ -202,7 +214,7 @@ impl Outbound {
         let authorities = match (&self.endpoint.ca, &self.manner.server) {
             (Some(path), Server::NamedOnTheWeb) => format!("{} or the system's list", path.display()),
             (Some(path), _) => path.display().to_string(),
-            (None, _) => "the system's list (the source has no `ca`)".to_owned(),
+            (None, _) => format!("the system's list ({} is not set)", self.manner.ca_setting),
         };
         match error {
             rustls::Error::InvalidCertificate(Fault::Other(other)) if other.0.is::<NotTheServer>() => {
@@ -327,8 +339,8 @@ fn read_token(path: &Path) -> Result<HeaderValue, String> {
 
 fn client(ca: &[u8], path: Option<&Path>, manner: Manner) -> Result<reqwest::Client, String> {
     let plain = manner.plain();
-    let Manner { server, names, idle } = manner;
-    let tls = server.tls(ca, path)?;
+    let Manner { server, names, idle, ca_setting } = manner;
+    let tls = server.tls(ca, path).map_err(|why| format!("{why}; {ca_setting} names a file of authorities"))?;
     reqwest::Client::builder()
         .tls_backend_preconfigured(tls)
         .https_only(!plain)

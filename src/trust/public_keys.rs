@@ -2,6 +2,8 @@
 //!
 //! Never follows the metadata to another place than ours, and decides nothing about the keys.
 
+use std::path::PathBuf;
+
 use url::Url;
 
 use super::Endpoint;
@@ -19,12 +21,18 @@ pub struct PublicKeys {
 }
 
 impl PublicKeys {
-    /// `None` for an issuer that is no URL, which the configuration refuses.
-    pub fn of(issuer: &IssuerUrl) -> Option<Self> {
+    /// `ca` has the authorities of its certificate; without it the system's are asked. `None` for an issuer that is no URL, which the
+    /// configuration refuses.
+    pub fn of(issuer: &IssuerUrl, ca: Option<PathBuf>) -> Option<Self> {
         let metadata = Url::parse(&issuer.endpoint("/.well-known/openid-configuration")).ok()?;
         let keys = Url::parse(&issuer.endpoint("/jwks")).ok()?;
-        let outbound = Outbound::to_ourselves(Endpoint { url: metadata.clone(), ca: None, token: None });
+        let outbound = Outbound::to_ourselves(Endpoint { url: metadata.clone(), ca, token: None });
         Some(Self { issuer: issuer.clone(), metadata, keys, outbound })
+    }
+
+    /// Where the key set is.
+    pub fn url(&self) -> &str {
+        self.keys.as_str()
     }
 
     /// The keys that a verifier finds there now.

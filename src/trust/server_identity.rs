@@ -83,7 +83,7 @@ fn roots(ca: &[u8], path: Option<&Path>, with_the_systems: bool) -> Result<RootC
         let (_added, _odd) = roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     }
     if roots.is_empty() {
-        return Err("the system has no certificate authorities; give the source a `ca`".to_owned());
+        return Err("the system has no certificate authorities".to_owned());
     }
     Ok(roots)
 }

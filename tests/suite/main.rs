@@ -27,6 +27,7 @@ mod mtls;
 mod pushes;
 mod requirements;
 mod revocation;
+mod rotation;
 mod smoke;
 mod stage;
 #[cfg(feature = "otlp")]

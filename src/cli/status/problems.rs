@@ -31,6 +31,12 @@ pub(in crate::cli) fn problems(report: &Report) -> Vec<String> {
         }
     }
     problems.extend(clocks(&report.sources));
+    for wait in report.own_keys_that_wait.iter().filter(|wait| wait.canary == "failed") {
+        problems.push(format!(
+            "{}\n  who verifies our tokens does not get the new key through {}; it signs at {} at the latest, known or not",
+            wait.sentence, report.issuer, wait.at_the_latest
+        ));
+    }
     if !report.signing.iter().any(|key| key.signs) {
         problems.push("no signing key is active: no token can be issued".to_owned());
     }
@@ -74,7 +80,8 @@ pub(in crate::cli) fn notes(report: &Report) -> Vec<String> {
             order.until, order.by, order.ordered
         )
     });
-    told.collect()
+    let waits = report.own_keys_that_wait.iter().filter(|wait| wait.canary != "failed");
+    told.chain(waits.map(|wait| wait.sentence.clone())).collect()
 }
 
 /// The outage budget: whose callers are refused already, and who is next.

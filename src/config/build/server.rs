@@ -41,6 +41,7 @@ pub(in crate::config) struct Server {
     pub(in crate::config) listen: ListenSettings,
     pub(in crate::config) admin: AdminSettings,
     pub(in crate::config) signing: SigningSettings,
+    pub(in crate::config) canary_ca: Option<PathBuf>,
     pub(in crate::config) state: StateSettings,
     pub(in crate::config) audit: AuditSettings,
     pub(in crate::config) limits: LimitSettings,
@@ -65,6 +66,11 @@ pub(in crate::config) fn server(desk: Desk<'_>, main: &Main, top: PlaceId) -> (N
     let listen = listen(desk, main, &issuer);
     let admin = admin(desk, main);
     let signing = signing(desk, &main.signing);
+    let canary_ca = match &main.signing {
+        Field::Absent => Some(None),
+        Field::Bad => None,
+        Field::Given { value, .. } => value.canary_ca.try_map(desk.ledger, |text| desk.path(text)).optional(),
+    };
     let state = folder(desk, main.state.given().map(|(raw, _)| &raw.directory), &main.state, "./state");
     if let (Some(listen), Some(admin)) = (&listen, &admin)
         && listen.address == *admin
@@ -110,6 +116,7 @@ pub(in crate::config) fn server(desk: Desk<'_>, main: &Main, top: PlaceId) -> (N
             listen: listen?,
             admin: AdminSettings { address: admin? },
             signing: signing?,
+            canary_ca: canary_ca?,
             state: StateSettings { directory: state?, decisions: decisions? },
             audit: audit?,
             limits: limits?,

@@ -127,6 +127,9 @@ pub(super) struct Signing {
     pub(super) rotate: Field<Duration>,
     /// Instead of `directory`: a folder with keys that somebody else writes, such as a mounted Secret. Read again on change.
     pub(super) files: Text,
+    /// A PEM file with the authorities of the certificate at the public URL, where the system does not know them: each new key is
+    /// tried there before it signs. Read again each time.
+    pub(super) canary_ca: Text,
 }
 
 /// `state`.

@@ -127,6 +127,7 @@ fn issuer_and_listener_fit_each_other_md_01_tok_09() {
         ("https://id.example", "signing: { directory: a, files: b }", "signing"),
         ("https://id.example", "signing: { files: b, rotate: 30d }", "signing"),
         ("https://id.example", "signing: { files: \"\" }", "signing.files"),
+        ("https://id.example", "signing: { canary_ca: \"\" }", "signing.canary_ca"),
         ("https://id.example", "signing: { rotate: 59m }", "signing.rotate"),
         ("https://id.example", "signing: { rotate: 367d }", "signing.rotate"),
         ("https://id.example", "signing: { rotate: 30 }", "signing.rotate"),

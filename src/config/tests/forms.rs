@@ -154,6 +154,16 @@ fn the_server_has_defaults() {
         signing("{ files: /etc/countersign/keys }"),
         SigningSettings::Files { path: "/etc/countersign/keys".into() }
     );
+    let canary_ca =
+        |written: &str| load_text("signing", &format!("{text}signing: {written}\n")).unwrap().configuration.canary_ca;
+    for (written, ca) in [
+        ("{}", None),
+        ("{ canary_ca: /etc/house.crt }", Some("/etc/house.crt".into())),
+        ("{ files: /etc/countersign/keys, canary_ca: /etc/house.crt }", Some("/etc/house.crt".into())),
+    ] {
+        assert_eq!(canary_ca(written), ca, "{written}");
+    }
+    assert_eq!(canary_ca("{ canary_ca: house.crt }").unwrap().file_name().unwrap(), "house.crt");
     let reflection =
         |written: &str| load_text("grpc", &format!("{text}grpc: {written}\n")).unwrap().configuration.grpc.reflection;
     assert!(configuration.grpc.reflection && reflection("{}") && !reflection("{ reflection: false }"));

@@ -11,6 +11,7 @@ use crate::identity::KeyId;
 use crate::issue::folder::FolderLock;
 use crate::issue::key_file;
 use crate::issue::plan::{self, Changes, Dated, PlanFault};
+use crate::issue::schedule::OVERLAP;
 use crate::jose::Algorithm;
 
 impl KeyRing {
@@ -24,11 +25,11 @@ impl KeyRing {
         let Some(rotate) = self.rotate else { return Ok(()) };
         let mut writer = self.writer();
         let needed: BTreeSet<Algorithm> = writer.needed.clone();
-        let due = |keys: &[Dated]| plan::due(keys, &needed, rotate, at);
-        if due(&dated(&self.ring.load().keys)).is_empty() {
+        let due = |keys: &[Dated], at| plan::due(keys, &needed, rotate, at);
+        if due(&dated(&self.ring.load().keys), at).is_empty() {
             return Ok(());
         }
-        self.change(&mut writer, at, |keys| Ok(due(keys)))
+        self.change(&mut writer, at, |keys, at| Ok(due(keys, at))).map(drop)
     }
 
     /// When the next key of that algorithm will be made: `None` with `files`, or while one waits already.
@@ -42,16 +43,17 @@ impl KeyRing {
     /// # Errors
     /// As [`KeyRing::open`], and [`KeyRingFault::NotOurs`] with `files`.
     pub fn new_key(&self, algorithm: Algorithm, at: Timestamp) -> Result<Vec<KeyStatus>, KeyRingFault> {
-        self.planned(at, |keys| Ok(plan::new_key(keys, algorithm, at)))
+        self.planned(at, |keys, at| Ok(plan::new_key(keys, algorithm, at)))
     }
 
-    /// Rotates now: the key that waits signs as soon as it has been published for [`crate::issue::PUBLISHED_BEFORE_USE`], a held
-    /// one too; if none waits, one is made. Asked twice, it is the same plan. Blocks as [`KeyRing::open`] does.
+    /// Rotates now: the key that waits signs as soon as it has been published for [`crate::issue::PUBLISHED_BEFORE_USE`] and nobody
+    /// is waited for, a held one too; if none waits, one is made. Asked twice, it is the same plan. Blocks as [`KeyRing::open`] does.
     ///
     /// # Errors
     /// As [`KeyRing::new_key`].
     pub fn rotate(&self, algorithm: Algorithm, at: Timestamp) -> Result<Vec<KeyStatus>, KeyRingFault> {
-        self.planned(at, |keys| Ok(plan::rotate(keys, algorithm, at)))
+        let soonest = |key: &Dated, at| self.wait_of(key, at).map(|wait| wait.soonest(at));
+        self.planned(at, |keys, at| Ok(plan::rotate(keys, algorithm, |key| soonest(key, at), at)))
     }
 
     /// Postpones: no key that waits signs before `until`, and the present one lasts until then. Blocks as [`KeyRing::open`] does.
@@ -59,7 +61,7 @@ impl KeyRing {
     /// # Errors
     /// As [`KeyRing::new_key`], and [`KeyRingFault::Plan`] when no key waits, or `until` is not later than planned or over a year away.
     pub fn hold(&self, algorithm: Algorithm, until: Timestamp, at: Timestamp) -> Result<Vec<KeyStatus>, KeyRingFault> {
-        self.planned(at, |keys| plan::hold(keys, algorithm, until, at))
+        self.planned(at, |keys, at| plan::hold(keys, algorithm, until, at))
     }
 
     /// Goes back: the key that signs stops now, and stays published for its tokens; the one before it signs again, and for a whole
@@ -68,7 +70,7 @@ impl KeyRing {
     /// # Errors
     /// As [`KeyRing::new_key`], and [`KeyRingFault::Plan`] when no earlier key may still sign.
     pub fn rollback(&self, algorithm: Algorithm, at: Timestamp) -> Result<Vec<KeyStatus>, KeyRingFault> {
-        self.planned(at, |keys| plan::rollback(keys, algorithm, at))
+        self.planned(at, |keys, at| plan::rollback(keys, algorithm, at))
     }
 
     /// Takes a key back for good: it signs nothing and leaves the key set now; verifiers refuse its tokens once their copies of the
@@ -79,34 +81,36 @@ impl KeyRing {
     /// # Errors
     /// As [`KeyRing::new_key`], and [`KeyRingFault::Plan`] when no key has that id.
     pub fn revoke(&self, key_id: &KeyId, at: Timestamp) -> Result<Vec<KeyStatus>, KeyRingFault> {
-        self.planned(at, |keys| plan::revoke(keys, key_id, at))
+        self.planned(at, |keys, at| plan::revoke(keys, key_id, at))
     }
 
     fn planned(
         &self,
         at: Timestamp,
-        plan: impl FnOnce(&[Dated]) -> Result<Changes, PlanFault>,
+        plan: impl FnOnce(&[Dated], Timestamp) -> Result<Changes, PlanFault>,
     ) -> Result<Vec<KeyStatus>, KeyRingFault> {
-        self.change(&mut self.writer(), at, plan)?;
+        let at = self.change(&mut self.writer(), at, plan)?;
         Ok(self.states(at))
     }
 
+    /// Plans for the moment at which the lock is held and the folder is read, not before `at`, and returns it.
     pub(super) fn change(
         &self,
         writer: &mut Writer,
         at: Timestamp,
-        plan: impl FnOnce(&[Dated]) -> Result<Changes, PlanFault>,
-    ) -> Result<(), KeyRingFault> {
+        plan: impl FnOnce(&[Dated], Timestamp) -> Result<Changes, PlanFault>,
+    ) -> Result<Timestamp, KeyRingFault> {
         let lock = self.folder.lock()?;
         // Another process may have changed them while this one waited.
-        let keys = self.load(writer)?;
-        let changes = plan(&dated(&keys))?;
-        if changes.is_empty() {
-            return self.adopt(keys, at);
+        let mut keys = self.load(writer)?;
+        let at = at.max(self.clock.now());
+        let changes = plan(&dated(&keys), at)?;
+        if !changes.is_empty() {
+            self.apply(&lock, writer, &keys, &changes)?;
+            keys = self.load(writer)?;
         }
-        self.apply(&lock, writer, &keys, &changes)?;
-        let keys = self.load(writer)?;
-        self.adopt(keys, at)
+        self.adopt(keys, at)?;
+        Ok(at)
     }
 
     fn apply(
@@ -116,13 +120,18 @@ impl KeyRing {
         keys: &[Arc<RingKey>],
         changes: &Changes,
     ) -> Result<(), KeyRingFault> {
-        self.make(lock, &changes.make)?;
+        let late = self.make(lock, &changes.make)?;
         for (key_id, schedule) in &changes.dates {
             let key = keys.iter().find(|key| key.key.key_id() == key_id);
             let name = writer.paths.get(key_id).and_then(|path| path.file_name()?.to_str());
             let (Some(key), Some(name)) = (key, name) else { continue };
             let not_made = |why| KeyRingFault::NotMade { algorithm: key.key.algorithm(), why };
-            self.folder.put(lock, name, &key_file::text(schedule, &key.key).map_err(not_made)?)?;
+            // Whoever signs now does so until the new one takes over, also where that is later than planned.
+            let schedule = match late.get(&key.key.algorithm()) {
+                Some(takes_over) => schedule.lasting(Some(takes_over.plus(OVERLAP))),
+                None => *schedule,
+            };
+            self.folder.put(lock, name, &key_file::text(&schedule, &key.key).map_err(not_made)?)?;
             tracing::info!(
                 key = %key_id,
                 signs_from = ?schedule.activate(),

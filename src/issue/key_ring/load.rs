@@ -12,7 +12,7 @@ use super::{KeyRing, KeyRingFault, Ring, RingKey, Writer};
 use crate::clock::Timestamp;
 use crate::issue::folder::{FileText, FolderLock};
 use crate::issue::key_file::KeyFile;
-use crate::issue::new_key::{NewKey, confirms};
+use crate::issue::new_key::{confirms, new_file};
 use crate::issue::schedule::Schedule;
 use crate::jose::Algorithm;
 
@@ -64,16 +64,37 @@ impl KeyRing {
     }
 
     /// Makes and writes a key of each algorithm with its dates. All are made before the first is written, so that the keys of an empty
-    /// folder enter it together.
-    pub(super) fn make(&self, lock: &FolderLock, wanted: &[(Algorithm, Schedule)]) -> Result<(), KeyRingFault> {
-        let made: Vec<NewKey> =
-            wanted.iter().map(|(algorithm, schedule)| NewKey::with(*algorithm, *schedule)).collect::<Result<_, _>>()?;
-        for NewKey { name, key_id, algorithm, schedule, text } in made {
-            self.folder.put(lock, &name, &text)?;
-            let signs_from = schedule.activate();
-            tracing::info!(key = %key_id, %algorithm, ?signs_from, "signing key made");
+    /// folder enter it together. A further key gets its dates once its file is there: however long this process is suspended on the
+    /// way, it does not sign before it could be read. Returns when those sign that were late.
+    pub(super) fn make(
+        &self,
+        lock: &FolderLock,
+        wanted: &[(Algorithm, Schedule)],
+    ) -> Result<BTreeMap<Algorithm, Timestamp>, KeyRingFault> {
+        let made: Vec<KeyFile> =
+            wanted.iter().map(|(algorithm, planned)| new_file(*algorithm, *planned)).collect::<Result<_, _>>()?;
+        let mut late = BTreeMap::new();
+        for mut file in made {
+            let planned = file.schedule;
+            if planned.activate() > planned.created() {
+                file.schedule = planned.undated();
+                self.write(lock, &file)?;
+                file.schedule = planned.written_by(self.clock.now());
+            }
+            self.write(lock, &file)?;
+            let (key, algorithm, signs_from) = (file.key.key_id(), file.key.algorithm(), file.schedule.activate());
+            tracing::info!(%key, %algorithm, ?signs_from, "signing key made");
+            if file.schedule != planned {
+                tracing::warn!(%key, "its file came later than planned, and so do its dates");
+                late.insert(algorithm, signs_from);
+            }
         }
-        Ok(())
+        Ok(late)
+    }
+
+    fn write(&self, lock: &FolderLock, file: &KeyFile) -> Result<(), KeyRingFault> {
+        let not_made = |why| KeyRingFault::NotMade { algorithm: file.key.algorithm(), why };
+        self.folder.put(lock, &file.name(), &file.to_text().map_err(not_made)?)
     }
 }
 

@@ -22,7 +22,7 @@ struct Stage {
 fn stage() -> Stage {
     let temp = TempDir::new();
     let settings = SigningSettings::Directory { path: temp.path().to_owned(), rotate: DEFAULT_ROTATION };
-    let open = || KeyRing::open(&settings, &BTreeSet::from([ES]), &ManualClock::starting_at(at(0))).unwrap();
+    let open = || KeyRing::open(&settings, &BTreeSet::from([ES]), Arc::new(ManualClock::starting_at(at(0)))).unwrap();
     let (one, other) = (open(), open());
     let first = one.active(ES, at(0)).unwrap().signing_key().key_id().clone();
     Stage { _temp: temp, one, other, first }

@@ -23,12 +23,12 @@ fn at(seconds: i64) -> Timestamp {
 
 fn ring_at(temp: &TempDir, now: Timestamp) -> Arc<KeyRing> {
     let settings = SigningSettings::Directory { path: temp.path().to_owned(), rotate: SHORTEST_ROTATION };
-    KeyRing::open(&settings, &BTreeSet::from([ES]), &ManualClock::starting_at(now)).unwrap()
+    KeyRing::open(&settings, &BTreeSet::from([ES]), Arc::new(ManualClock::starting_at(now))).unwrap()
 }
 
 fn mounted(path: &Path, needed: &[Algorithm], now: Timestamp) -> Result<Arc<KeyRing>, KeyRingFault> {
     let settings = SigningSettings::Files { path: path.to_owned() };
-    KeyRing::open(&settings, &needed.iter().copied().collect(), &ManualClock::starting_at(now))
+    KeyRing::open(&settings, &needed.iter().copied().collect(), Arc::new(ManualClock::starting_at(now)))
 }
 
 fn active_id(ring: &KeyRing, now: Timestamp) -> KeyId {

@@ -21,7 +21,7 @@ fn at(seconds: i64) -> Timestamp {
 
 fn open_for(temp: &TempDir, needed: &[Algorithm], now: Timestamp) -> Result<Arc<KeyRing>, KeyRingFault> {
     let settings = SigningSettings::Directory { path: temp.path().to_owned(), rotate: DEFAULT_ROTATION };
-    KeyRing::open(&settings, &needed.iter().copied().collect(), &ManualClock::starting_at(now))
+    KeyRing::open(&settings, &needed.iter().copied().collect(), Arc::new(ManualClock::starting_at(now)))
 }
 
 fn open(temp: &TempDir) -> Arc<KeyRing> {
@@ -239,7 +239,7 @@ fn an_unreadable_folder_is_said() {
     let settings = SigningSettings::Directory { path: temp.path().join("file"), rotate: DEFAULT_ROTATION };
     fs::write(settings.path(), "").unwrap();
     let clock = ManualClock::starting_at(at(0));
-    let fault = KeyRing::open(&settings, &BTreeSet::new(), &clock).unwrap_err().to_string();
+    let fault = KeyRing::open(&settings, &BTreeSet::new(), Arc::new(clock)).unwrap_err().to_string();
     assert!(fault.starts_with("the folder of signing keys \"") && fault.contains("cannot be made"), "{fault}");
     let ring = open_for(&TempDir::new(), &[], at(0)).unwrap();
     let fault = ring.reread(at(0)).unwrap_err().to_string();

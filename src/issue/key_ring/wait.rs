@@ -97,9 +97,9 @@ impl KeyRing {
         if wanted.is_empty() || self.rotate.is_none() {
             return Ok(wanted);
         }
-        let until = |key: &Dated| Some(self.wait_of(key, at)?.later(at)?.0);
+        let until = |key: &Dated, at| Some(self.wait_of(key, at)?.later(at)?.0);
         let out_of_use = self.out_of_use.load_full();
-        self.change(&mut self.writer(), at, |keys| Ok(plan::wait(keys, &out_of_use, until, at)))?;
+        self.change(&mut self.writer(), at, |keys, at| Ok(plan::wait(keys, &out_of_use, |key| until(key, at), at)))?;
         let dates = dated(&self.ring.load().keys);
         let moved = |wait: &Wait| {
             let now = dates.iter().find(|key| key.key_id.as_ref() == Some(&wait.key_id));
@@ -108,11 +108,12 @@ impl KeyRing {
         Ok(wanted.into_iter().map(|postponed| Postponed { moved: moved(&postponed.wait), ..postponed }).collect())
     }
 
-    fn wait_of(&self, key: &Dated, at: Timestamp) -> Option<Wait> {
+    pub(super) fn wait_of(&self, key: &Dated, at: Timestamp) -> Option<Wait> {
         let key_id = key.key_id.clone().filter(|_| key.schedule.state(at) == KeyState::Published)?;
         let canary = self.canary_of(&key_id);
         let slowest = self.verifiers.slowest(at);
-        Some(Wait { key_id, algorithm: key.algorithm, schedule: key.schedule, slowest, canary })
+        let ours = self.rotate.is_some();
+        Some(Wait { key_id, algorithm: key.algorithm, schedule: key.schedule, ours, slowest, canary })
     }
 
     fn canary_of(&self, key_id: &KeyId) -> Canary {

@@ -14,7 +14,7 @@ fn at(seconds: i64) -> Timestamp {
 
 fn ring(temp: &TempDir) -> Arc<KeyRing> {
     let settings = SigningSettings::Directory { path: temp.path().to_owned(), rotate: SHORTEST_ROTATION };
-    KeyRing::open(&settings, &BTreeSet::from([ES]), &ManualClock::starting_at(at(0))).unwrap()
+    KeyRing::open(&settings, &BTreeSet::from([ES]), Arc::new(ManualClock::starting_at(at(0)))).unwrap()
 }
 
 fn pass(ring: &KeyRing, now: Timestamp) {
@@ -122,7 +122,7 @@ fn mounted_files_are_not_moved() {
     let writer = ring(&temp);
     writer.rotate(ES, at(0)).unwrap();
     let settings = SigningSettings::Files { path: temp.path().to_owned() };
-    let reader = KeyRing::open(&settings, &BTreeSet::from([ES]), &ManualClock::starting_at(at(1))).unwrap();
+    let reader = KeyRing::open(&settings, &BTreeSet::from([ES]), Arc::new(ManualClock::starting_at(at(1)))).unwrap();
     let postponed = reader.wait_for_verifiers(at(600)).unwrap();
     assert!(!postponed[0].moved && postponed[0].cause == Cause::Canary, "{postponed:?}");
     assert_eq!(planned(&reader, at(600)), at(615));

@@ -116,15 +116,15 @@ fn a_maker_that_dies_on_the_way_is_followed_by_one_that_ends_the_work() {
 #[test]
 fn rotate_makes_one_key_and_hastens_the_one_that_waits() {
     let mut folder = Folder::new();
-    folder.apply(rotate(&folder.keys, ES, at(1000)));
+    folder.apply(rotate(&folder.keys, ES, |_| None, at(1000)));
     assert_eq!((folder.made, folder.schedule("k1").activate()), (2, at(1615)));
-    assert!(rotate(&folder.keys, ES, at(1300)).is_empty(), "the same plan");
+    assert!(rotate(&folder.keys, ES, |_| None, at(1300)).is_empty(), "the same plan");
     // One that waits for its day signs as soon as it has been published for long enough, or now.
     for (asked, signs) in [(100, 615), (5000, 5000)] {
         let mut folder = Folder::new();
         let made = at(0).plus(MONTH).minus(DAY);
         folder.due(MONTH, made);
-        folder.apply(rotate(&folder.keys, ES, made.plus(Lifetime::from_seconds(asked))));
+        folder.apply(rotate(&folder.keys, ES, |_| None, made.plus(Lifetime::from_seconds(asked))));
         let signs = made.plus(Lifetime::from_seconds(signs));
         assert_eq!((folder.made, folder.schedule("k1").activate()), (2, signs));
         assert_eq!(folder.schedule("k0").retire(), signs.plus(OVERLAP));
@@ -160,7 +160,7 @@ fn a_hold_moves_later_and_keeps_the_signer() {
     folder.due(MONTH, until.minus(Lifetime::from_seconds(1)));
     assert_eq!((folder.made, folder.signer_id(until.minus(Lifetime::from_seconds(1)))), (2, "k0"));
     assert_eq!(folder.signer_id(until), "k1");
-    folder.apply(rotate(&folder.keys, ES, turn.plus(Lifetime::from_seconds(5000))));
+    folder.apply(rotate(&folder.keys, ES, |_| None, turn.plus(Lifetime::from_seconds(5000))));
     assert_eq!(folder.schedule("k1").activate(), turn.plus(Lifetime::from_seconds(5000)), "rotate lets go");
 }
 
@@ -289,7 +289,7 @@ fn jwk_17_whatever_the_operator_does_a_key_signs_that_verifiers_know_and_tokens_
             folder.due(rotate_every, now);
             let changes = match dice.below(20) {
                 0 => new_key(&folder.keys, ES, now),
-                1 => rotate(&folder.keys, ES, now),
+                1 => rotate(&folder.keys, ES, |_| None, now),
                 2 => hold(&folder.keys, ES, now.plus(Lifetime::from_seconds(dice.below(3_000_000) as u32)), now)
                     .unwrap_or_default(),
                 3 => rollback(&folder.keys, ES, now).unwrap_or_default(),

@@ -19,6 +19,7 @@ use crate::exchange::Exchange;
 use crate::lifecycle::Readiness;
 use crate::telemetry::{SigningKeyCount, SourceNumbers};
 use crate::trust::{Extension, FirstFailure, SourceStatus, Trust};
+use crate::wire::operator::WaitReport;
 
 /// What the admin address shows.
 #[derive(Clone, Debug)]
@@ -78,6 +79,8 @@ async fn ready(State(state): State<AdminState>) -> Response {
             })
         })
         .collect();
+    let waits = state.exchange.issuer().ring().waits(now);
+    let waits: Vec<_> = waits.iter().map(|wait| WaitReport::of(wait, now)).collect();
     let is_ready = state.readiness.is_ready();
     let body = json!({
         "ready": is_ready,
@@ -85,6 +88,7 @@ async fn ready(State(state): State<AdminState>) -> Response {
         "generation": state.exchange.generation().id().to_string(),
         "first_failure": first,
         "sources": sources,
+        "own_keys_that_wait": waits,
     });
     let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     answer::no_store(status, &body)

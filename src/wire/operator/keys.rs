@@ -78,10 +78,17 @@ pub struct WaitReport {
     /// Why it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub canary_fault: Option<String>,
+    /// Whether its date is an operator's, who waits for nobody.
+    #[serde(default)]
+    pub by_order: bool,
+    /// All of it for people.
+    #[serde(default)]
+    pub sentence: String,
 }
 
 impl WaitReport {
-    fn of(wait: &Wait, at: Timestamp) -> Self {
+    pub(in crate::wire) fn of(wait: &Wait, at: Timestamp) -> Self {
+        let shown: String = wait.key_id.as_str().chars().take(8).collect();
         let (canary, canary_fault) = match &wait.canary {
             Canary::Waiting => ("waiting", None),
             Canary::Passed => ("passed", None),
@@ -95,6 +102,8 @@ impl WaitReport {
             slowest_verifier_seconds: wait.slowest.map(Lifetime::seconds),
             canary: canary.to_owned(),
             canary_fault,
+            by_order: wait.by_order(),
+            sentence: format!("{} {shown}… {}", wait.algorithm, wait.sentence(at)),
         }
     }
 }
@@ -130,11 +139,11 @@ impl KeysReport {
             retire: key.schedule.retire().to_rfc3339(),
         };
         let mut timeline = timeline(keys, at);
-        for wait in waits {
-            let shown: String = wait.key_id.as_str().chars().take(8).collect();
-            timeline.push_str(&format!("{} {shown}… {}\n", wait.algorithm, wait.sentence(at)));
+        let waits: Vec<WaitReport> = waits.iter().map(|wait| WaitReport::of(wait, at)).collect();
+        for wait in &waits {
+            timeline.push_str(&wait.sentence);
+            timeline.push('\n');
         }
-        let waits = waits.iter().map(|wait| WaitReport::of(wait, at)).collect();
         Self { timeline, keys: keys.iter().map(report).collect(), waits }
     }
 }

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::net::UnixListener;
 
-pub use keys::{KeyChange, KeyReport, KeysReport};
+pub use keys::{KeyChange, KeyReport, KeysReport, WaitReport};
 pub use revoke::{RevocationAsk, RevocationCounts, RevocationList};
 pub use sources::{ExtensionAnswer, ExtensionAsk, ExtensionReport, FailureReport, SourceReport};
 
@@ -79,6 +79,9 @@ pub struct Status {
     pub sources: Vec<SourceReport>,
     /// Our own keys.
     pub signing: Vec<SigningReport>,
+    /// Those of them that are published and do not sign yet.
+    #[serde(default)]
+    pub own_keys_that_wait: Vec<WaitReport>,
     /// What is revoked.
     #[serde(default)]
     pub revocations: RevocationCounts,
@@ -166,7 +169,8 @@ fn router(state: OperatorState) -> Router {
 async fn status(State(state): State<OperatorState>) -> Json<Status> {
     let now = state.exchange.now();
     let sources = state.trust.status();
-    let signing = state.exchange.issuer().ring().states(now).into_iter().map(|key| SigningReport {
+    let ring = state.exchange.issuer().ring();
+    let signing = ring.states(now).into_iter().map(|key| SigningReport {
         key_id: key.key_id.to_string(),
         algorithm: key.algorithm.name().to_owned(),
         state: key.state.as_str().to_owned(),
@@ -182,6 +186,7 @@ async fn status(State(state): State<OperatorState>) -> Json<Status> {
         first_failure: FailureReport::of(&sources, now),
         sources: sources.iter().map(|source| SourceReport::of(source, now)).collect(),
         signing: signing.collect(),
+        own_keys_that_wait: ring.waits(now).iter().map(|wait| WaitReport::of(wait, now)).collect(),
         revocations: RevocationCounts::of(&state),
         store_works: state.exchange.store_works(),
     })

@@ -70,7 +70,10 @@ async fn ready_waits_for_first_attempts_and_for_nothing_else() {
     let mut stage = Stage::standard().await;
     stage.app.ready().await;
     let ready = stage.admin("/readyz").await;
-    assert_eq!(members(&ready.body), ["first_failure", "generation", "ready", "sources", "waiting_for"]);
+    assert_eq!(
+        members(&ready.body),
+        ["first_failure", "generation", "own_keys_that_wait", "ready", "sources", "waiting_for"]
+    );
     assert_eq!((&ready.body["ready"], &ready.body["waiting_for"]), (&json!(true), &json!([])));
     let names: Vec<_> = ready.body["sources"].as_array().unwrap().iter().map(|source| &source["name"]).collect();
     assert_eq!(names, ["prod", "eu1", "edge-2"]);

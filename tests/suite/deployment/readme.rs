@@ -62,7 +62,7 @@ fn the_key_that_it_makes_serves_as_a_secret() {
     let ring = countersign::issue::KeyRing::open(
         &countersign::issue::SigningSettings::Files { path: scratch.path().join("keys") },
         &[countersign::jose::Algorithm::ES256].into(),
-        &countersign::clock::SystemClock,
+        std::sync::Arc::new(countersign::clock::SystemClock),
     );
     assert!(ring.is_ok(), "{ring:?}");
 }
