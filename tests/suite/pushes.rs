@@ -1,6 +1,7 @@
 //! Keys that a workload of a cluster pushes: by the feeder alone, once, in order; kept over restarts, and followed over rotations.
 
 mod feeder;
+mod lost;
 mod refused;
 
 use countersign::clock::Lifetime;
@@ -87,7 +88,12 @@ impl Ground {
 
     /// Whether a pod of the cluster gets a token now: 200, or the reason why not.
     async fn pod(&self) -> String {
-        let answer = self.stage.exchange_pod(&self.stage.pod_token("edge-2")).await;
+        self.with(&self.stage.pod_token("edge-2")).await
+    }
+
+    /// Whether that pod token gives one.
+    async fn with(&self, token: &str) -> String {
+        let answer = self.stage.exchange_pod(token).await;
         match answer.status {
             200 => "granted".to_owned(),
             _ => self.stage.reason(&answer).await,
