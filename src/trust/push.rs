@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::engine::Shared;
 use super::key_file::read_bounded;
 use super::last_good::{self, LastGood};
+use super::newcomers::Newcomers;
 use super::origin::Origin;
 use super::pushed::{self, LastPush, Pushes};
 use super::source::{Confirmed, SourceKeys, locked};
@@ -36,7 +37,7 @@ pub fn push_endpoint(issuer: &IssuerUrl, source: &SourceName) -> String {
 /// A set of keys and the proof that it may take the place of the one before: the key that verified the push is in it.
 #[derive(Debug)]
 pub struct Push {
-    set: KeySet,
+    pub(super) set: KeySet,
     verified_by: Thumbprint,
     issued_at: Timestamp,
     by: String,
@@ -72,6 +73,7 @@ pub(super) struct Door {
     pushes: Mutex<Pushes>,
     /// Something is written of pushes and cannot be read: keys may have been pushed.
     forgot: AtomicBool,
+    pub(super) newcomers: Newcomers,
 }
 
 struct Waiting {
@@ -87,6 +89,7 @@ impl Door {
             receiver: Mutex::new(Some(receiver)),
             pushes: Mutex::default(),
             forgot: AtomicBool::new(false),
+            newcomers: Newcomers::default(),
         }
     }
 

@@ -1,5 +1,6 @@
 //! Keys that a workload of a cluster pushes: by the feeder alone, once, in order; kept over restarts, and followed over rotations.
 
+mod collisions;
 mod feeder;
 mod lost;
 mod refused;
@@ -179,17 +180,4 @@ async fn max_stale_is_a_limit_for_pushed_keys_too() {
     assert_eq!(ground.pod().await, "keys_stale");
     let answer = ground.push(&ground.feeder(), &ground.jwks()).await;
     assert_eq!((answer.status, ground.stage.reason(&answer).await.as_str()), (503, "keys_stale"));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn k8s_09_a_copy_of_another_clusters_key_is_passed_over() {
-    let ground = Ground::new().await;
-    let stolen = ground.stage.cluster("eu1").active_key().public_jwk();
-    let mut set = ground.edge().jwks();
-    set["keys"].as_array_mut().unwrap().push(stolen.into());
-    let answer = ground.push(&ground.feeder(), &set.to_string()).await;
-    assert_eq!(answer.status, 204, "{}", answer.text);
-    assert_eq!((ground.status().keys, ground.status().collisions.len()), (1, 1), "K8S-09");
-    let claims = ground.stage.exchange_pod(&ground.stage.pod_token("eu1")).await.claims();
-    assert_eq!(claims["source"], "eu1", "the source that held the key keeps it");
 }
