@@ -12,6 +12,7 @@ use countersign::world::keys::Algorithm;
 use countersign::world::{SHARED_ISSUER, ScratchDirectory};
 
 use crate::evidence;
+use crate::faults::extend;
 use crate::stage::{
     Answer, RESOURCES_AND_RULES, Stage, answer, client, cluster_source, eventually, server_config, spiffe_source,
 };
@@ -180,4 +181,9 @@ async fn max_stale_is_a_limit_for_pushed_keys_too() {
     assert_eq!(ground.pod().await, "keys_stale");
     let answer = ground.push(&ground.feeder(), &ground.jwks()).await;
     assert_eq!((answer.status, ground.stage.reason(&answer).await.as_str()), (503, "keys_stale"));
+    // The way back, as the documents say: an operator lets the last keys serve a little longer, and the feeder does the rest.
+    assert_eq!(extend(&ground.stage, "edge-2", "1h").await.status, 200);
+    ground.pushed(&ground.feeder()).await;
+    ground.stage.advance(Lifetime::from_hours(23)).await;
+    assert_eq!(ground.pod().await, "granted", "the push counts for max_stale, and not for the hour");
 }
