@@ -11,7 +11,7 @@ use crate::clock::{Lifetime, Timestamp};
 use crate::credential::CompactJws;
 use crate::identity::{SourceName, WorkloadIdentity};
 use crate::jose::{ClaimFault, KeyPurpose, KeySet};
-use crate::reason::{Denied, Malformed, Refusal, Unaccepted, Unavailable, Unverified};
+use crate::reason::{Denied, Malformed, Reason, Refusal, Unaccepted, Unavailable, Unverified};
 use crate::trust::{NotTaken, Push, ServiceAccount, TrustedSource, push_endpoint};
 
 /// When to come back to a source that is just being taken away, if it comes back at all.
@@ -70,8 +70,10 @@ impl Exchange {
         ground.stands(&self.store.revocations(), at)?;
         place.is_of(&identity.id, generation.limits().per_identity, at)?;
         is_pusher(identity, by)?;
-        let outcome = self.replace_keys(source, request, identity, at, decision).await;
-        if let Err(refusal) = &outcome {
+        let outcome = self.replace_keys(generation, source, request, identity, at, decision).await;
+        if let Err(refusal) = &outcome
+            && refusal.reason() != Reason::Unavailable(Unavailable::KeysRefreshing)
+        {
             source.push_refused(refusal.to_caller());
         }
         outcome
@@ -80,6 +82,7 @@ impl Exchange {
     /// What comes once it is certain that the configured workload asks.
     async fn replace_keys(
         &self,
+        generation: &Generation,
         source: &TrustedSource,
         request: &PushRequest<'_>,
         identity: &WorkloadIdentity,
@@ -101,6 +104,11 @@ impl Exchange {
                 Malformed::MalformedRequest,
                 "The key that verified your token is not in the key set. Push the new key while tokens are still signed by an old one, and both are in the set.",
             )
+        })?;
+        source.others_are_asked(&push, generation.trust().sources()).await.map_err(|retry_after| {
+            let note =
+                "the keys are new, and sources with the same issuer may not be asked yet whether they are theirs";
+            Refusal::unavailable(Unavailable::KeysRefreshing, note, retry_after)
         })?;
         let mut claims = Claims::default();
         used_for_push(&mut claims, identity);

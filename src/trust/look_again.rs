@@ -123,6 +123,28 @@ impl Gate {
         }
     }
 
+    /// Completes when an attempt has ended that began at `since` or later, whatever came of it. Wants one where there was none.
+    ///
+    /// # Errors
+    /// There was none within 1 s: when to come back.
+    pub(super) async fn asked_since(&self, since: Timestamp, clock: &dyn Clock) -> Result<(), Lifetime> {
+        let now = clock.now();
+        let mut ended = self.ended.subscribe();
+        // One that is ahead of now is from before the clock was set back.
+        let is_since = |ended: &Ended| since <= ended.began && ended.began <= clock.now();
+        if is_since(&ended.borrow()) {
+            return Ok(());
+        }
+        let rest = || locked(&self.state).rest(now).max(Lifetime::from_seconds(1));
+        if self.join(now).is_none() {
+            return Err(rest());
+        }
+        tokio::select! {
+            asked = ended.wait_for(is_since) => asked.map(drop).map_err(|_gone| rest()),
+            () = clock.sleep_until(now.plus(LONGEST_WAIT)) => Err(rest()),
+        }
+    }
+
     /// The number of the attempt to wait for: the running one, or one that is now wanted. `None` inside the interval.
     fn join(&self, at: Timestamp) -> Option<u64> {
         let mut state = locked(&self.state);

@@ -20,6 +20,7 @@ mod ledger;
 mod liveness;
 mod look_again;
 mod names;
+mod newcomers;
 mod origin;
 mod outage;
 mod outbound;

@@ -3,6 +3,7 @@
 //! Never asks anybody, and never decides who may push: who calls has verified that. One task a source takes one push after
 //! the other, so that the last one is one.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use aws_lc_rs::digest;
@@ -11,6 +12,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::engine::Shared;
 use super::key_file::read_bounded;
+use super::last_good::{self, LastGood};
+use super::newcomers::Newcomers;
 use super::origin::Origin;
 use super::pushed::{self, LastPush, Pushes};
 use super::source::{Confirmed, SourceKeys, locked};
@@ -34,7 +37,7 @@ pub fn push_endpoint(issuer: &IssuerUrl, source: &SourceName) -> String {
 /// A set of keys and the proof that it may take the place of the one before: the key that verified the push is in it.
 #[derive(Debug)]
 pub struct Push {
-    set: KeySet,
+    pub(super) set: KeySet,
     verified_by: Thumbprint,
     issued_at: Timestamp,
     by: String,
@@ -68,6 +71,9 @@ pub(super) struct Door {
     sender: mpsc::Sender<Waiting>,
     receiver: Mutex<Option<mpsc::Receiver<Waiting>>>,
     pushes: Mutex<Pushes>,
+    /// Something is written of pushes and cannot be read: keys may have been pushed.
+    forgot: AtomicBool,
+    pub(super) newcomers: Newcomers,
 }
 
 struct Waiting {
@@ -78,7 +84,13 @@ struct Waiting {
 impl Door {
     pub(super) fn new() -> Self {
         let (sender, receiver) = mpsc::channel(MOST_WAITING);
-        Self { sender, receiver: Mutex::new(Some(receiver)), pushes: Mutex::default() }
+        Self {
+            sender,
+            receiver: Mutex::new(Some(receiver)),
+            pushes: Mutex::default(),
+            forgot: AtomicBool::new(false),
+            newcomers: Newcomers::default(),
+        }
     }
 
     /// The last push that was taken.
@@ -98,7 +110,10 @@ pub(super) fn begin(keys: &Arc<SourceKeys>, shared: &Shared) {
     let Some(door) = &keys.door else { return };
     match pushed::read(&shared.directory, &keys.name, &keys.digest) {
         Ok(known) => *locked(&door.pushes) = known.unwrap_or_default(),
-        Err(why) => tracing::warn!(source = %keys.name, "what was pushed to {} before is not known: {why}", keys.name),
+        Err(why) => {
+            door.forgot.store(true, Ordering::Relaxed);
+            tracing::warn!(source = %keys.name, "what was pushed to {} before is not known: {why}", keys.name);
+        }
     }
     look_at_first(keys, shared, door);
     keys.attempted();
@@ -124,7 +139,7 @@ pub(super) async fn run(keys: Arc<SourceKeys>, shared: Arc<Shared>) {
             }
             () = shared.clock.sleep_until(next) => {
                 let (of, within) = (Arc::clone(&keys), Arc::clone(&shared));
-                let look = move || of.door.as_ref().is_some_and(|door| look_at_first(&of, &within, door));
+                let look = move || of.door.as_ref().is_some_and(|door| look(&of, &within, door));
                 if tokio::task::spawn_blocking(look).await.unwrap_or(false) {
                     keep(&keys, &shared).await;
                 }
@@ -155,8 +170,21 @@ fn take(keys: &Arc<SourceKeys>, shared: &Shared, door: &Door, push: Push) -> Res
     Ok(())
 }
 
+/// What was pushed before, where it could not be read until now, or else the first keys. Says whether there are others now.
+fn look(keys: &Arc<SourceKeys>, shared: &Shared, door: &Door) -> bool {
+    if keys.held().is_none() {
+        // The clock may have been wrong.
+        let known = last_good::read(&shared.directory, &keys.name, &keys.digest, shared.clock.now());
+        if let Ok(Some(LastGood { keys: Some(kept), .. })) = known {
+            shared.ledger.publish(keys, KeySet::clone(&kept.set), Confirmed::At(kept.confirmed_at));
+            keys.note(None);
+        }
+    }
+    look_at_first(keys, shared, door)
+}
+
 /// Takes the first keys where nothing newer is known: nothing was pushed yet, or an operator has put other keys there since.
-/// Says whether it did.
+/// Says whether it did. Where what was pushed is lost, what was there before it does not come back.
 fn look_at_first(keys: &Arc<SourceKeys>, shared: &Shared, door: &Door) -> bool {
     let Origin::Push { first: path, .. } = &keys.origin else { return false };
     let bytes = match read_bounded(path, MOST_BYTES) {
@@ -170,17 +198,22 @@ fn look_at_first(keys: &Arc<SourceKeys>, shared: &Shared, door: &Door) -> bool {
         }
     };
     let hash = Base64UrlUnpadded::encode_string(digest::digest(&digest::SHA256, &bytes).as_ref());
-    let known = locked(&door.pushes).first.clone();
+    let Pushes { first: known, last } = locked(&door.pushes).clone();
+    let is_other = known.as_ref().is_some_and(|known| *known != hash);
+    let pushed = last.is_some() || door.forgot.load(Ordering::Relaxed);
     if keys.held().is_some() {
-        match known {
-            Some(known) if known == hash => return false,
-            Some(_) => {}
-            None => {
-                // What is held is from an earlier run, and what it began with is not known any more.
-                locked(&door.pushes).first = Some(hash);
-                return true;
-            }
+        if known.is_none() {
+            // What is held is from an earlier run, and what it began with is not known any more.
+            locked(&door.pushes).first = Some(hash);
+            return true;
         }
+        if !is_other {
+            return false;
+        }
+    } else if pushed && !is_other {
+        locked(&door.pushes).first = Some(hash);
+        keys.failed(format!("keys were pushed since, and are lost: put the present set into {}", path.display()));
+        return false;
     }
     let now = shared.clock.now();
     keys.began(now, false);
@@ -198,9 +231,9 @@ fn look_at_first(keys: &Arc<SourceKeys>, shared: &Shared, door: &Door) -> bool {
     }
 }
 
-/// Writes what is known of pushes, and then the keys.
+/// Writes what is known of pushes, and then the keys. Where there are none, what is written already says more.
 async fn keep(keys: &Arc<SourceKeys>, shared: &Arc<Shared>) {
-    let Some(door) = &keys.door else { return };
+    let Some(door) = keys.door.as_ref().filter(|_| keys.held().is_some()) else { return };
     let (of, within, pushes) = (Arc::clone(keys), Arc::clone(shared), locked(&door.pushes).clone());
     let write = move || pushed::write(&within.directory, &of.name, &of.digest, &pushes);
     match tokio::task::spawn_blocking(write).await {

@@ -18,7 +18,7 @@ async fn stale_after_an_hour() -> Stage {
 }
 
 /// Gives an order over the operator socket.
-pub(super) async fn extend(stage: &Stage, source: &str, lasting: &str) -> Answer {
+pub(crate) async fn extend(stage: &Stage, source: &str, lasting: &str) -> Answer {
     let client = client_builder().unix_socket(stage.directory.path().join("state/operator.sock")).build().unwrap();
     let body = json!({ "source": source, "lasting": lasting, "reason": "a test" }).to_string();
     let request = client.post("http://operator/extensions").header("content-type", "application/json").body(body);

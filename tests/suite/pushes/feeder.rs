@@ -68,6 +68,8 @@ async fn k8s_21_the_feeder_survives_a_rotation_of_the_clusters_keys_with_nobodys
     assert_eq!(pushes(&ground), 1, "the last token is not spent without need");
     renew(&ground).await;
     eventually("the confirmation", || pushes(&ground) == 2).await;
+    // eu1 has the same issuer, and is asked whether a new key is its own.
+    ground.stage.advance(Lifetime::from_seconds(31)).await;
     // The cluster publishes a new key and signs by it at once: the token that was kept back is of the old key.
     let new = ground.edge().rotate(Algorithm::ES256).unwrap();
     eventually("the new key is known", || key_ids(&ground) == [old.kid(), new.kid()]).await;
