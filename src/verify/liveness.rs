@@ -15,15 +15,15 @@ use crate::trust::{Expected, Verdict};
 const RETRY: Lifetime = Lifetime::from_seconds(5);
 
 /// Asks the cluster for its word on a verified token. The objects that the token rests on, where the cluster was asked.
+///
+/// It is asked for the token's own audiences, which were found good: those that a source takes are not always the whole of it (CA-16).
 pub(super) async fn check(
-    verifier: &Verifier<'_>,
     opened: &Opened,
     jws: &CompactJws,
     identity: &WorkloadIdentity,
 ) -> Result<Option<Instance>, Refusal> {
     let Some(liveness) = opened.source.liveness() else { return Ok(None) };
-    let ours = || [verifier.issuer.as_str().to_owned()].into();
-    let audiences = opened.source.settings.audiences.clone().unwrap_or_else(ours);
+    let audiences = opened.claims.audiences().map_err(refuse_claims)?.into_iter().map(str::to_owned).collect();
     let verdict = liveness.review(jws.whole(), &audiences, expected(&opened.claims)?).await;
     refuse(verdict)?;
     Ok(Instance::of(identity))

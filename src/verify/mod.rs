@@ -128,7 +128,7 @@ impl Verifier<'_> {
                 federated::accept(self, &opened, evidence)?
             }
         };
-        let rests_on = liveness::check(self, &opened, jws, &identity).await?;
+        let rests_on = liveness::check(&opened, jws, &identity).await?;
         Ok((VerifiedIdentity { identity, reuse: opened.source.settings.reuse, rests_on }, opened.claims))
     }
 }

@@ -1,5 +1,6 @@
 //! TokenReview as a liveness check: every answer of an API server and none has its own outcome (standards part 30).
 
+mod asked;
 mod tokens;
 
 use countersign::clock::Lifetime;

@@ -1,0 +1,51 @@
+//! What a cluster is asked, when, and about whom it is not asked at all.
+
+use countersign::clock::Lifetime;
+use countersign::world::cluster::TokenAsk;
+use serde_json::json;
+
+use super::{API_ID, REMEMBERED, refused, reviews, stage};
+use crate::stage::{Answer, JWT_SPIFFE, Stage};
+
+const VAULT: &str = "https://vault.example";
+
+/// The stage, where the assertion grant is served too.
+async fn with_assertions() -> Stage {
+    let stage = stage().await;
+    let config = std::fs::read_to_string(stage.directory.path().join("countersign.yaml")).unwrap();
+    stage.reconfigure(&format!("{config}assertion_grant: {{ enabled: true }}\n")).await;
+    stage
+}
+
+/// The assertion grant, as who serves `orders`.
+async fn asserted(stage: &Stage, assertion: &str) -> Answer {
+    let serves = "spiffe://prod.example/serves/orders";
+    let own = stage.world.trust_domain().mint(serves, &[&stage.issuer], Lifetime::from_minutes(5)).unwrap();
+    let form = [
+        ("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer"),
+        ("client_assertion_type", JWT_SPIFFE),
+        ("client_assertion", own.as_str()),
+        ("assertion", assertion),
+        ("resource", VAULT),
+    ];
+    stage.form(&form, &[]).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ca_16_k8s_16_an_assertion_for_the_token_endpoint_is_asked_about_as_what_it_is() {
+    let stage = with_assertions().await;
+    let endpoint = format!("{}/token", stage.issuer);
+    let token = stage.cluster("eu1").mint(&TokenAsk::new("shop", "api", &endpoint)).unwrap();
+    let answer = asserted(&stage, &token).await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    assert_eq!((&answer.claims()["sub"], answer.claims()["rests_on"].is_array()), (&json!(API_ID), true));
+    assert_eq!(asserted(&stage, &stage.pod_token("eu1")).await.status, 200, "and one for the issuer");
+    assert_eq!(reviews(&stage), 2);
+    // As a credential it is for nobody here, and nobody is asked.
+    assert_eq!(refused(&stage, &token).await.1, "audience_mismatch");
+    assert_eq!(reviews(&stage), 2);
+    stage.cluster("eu1").delete_pod("shop", "api-0");
+    stage.advance(REMEMBERED).await;
+    let gone = asserted(&stage, &token).await;
+    assert_eq!((gone.status, gone.error(), stage.reason(&gone).await.as_str()), (400, "invalid_grant", "not_alive"));
+}
