@@ -3,6 +3,7 @@
 //! Never asked about what was not verified, never asked twice at once about the same, and never takes silence for a yes.
 
 mod answer;
+mod verdict;
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
@@ -24,6 +25,7 @@ use crate::secret::Secret;
 use crate::telemetry::LivenessNumbers;
 
 pub use self::answer::Expected;
+pub use self::verdict::Verdict;
 
 /// How long a caller waits: an API server answers within milliseconds, or is in trouble.
 const LONGEST_WAIT: Lifetime = Lifetime::from_seconds(2);
@@ -37,44 +39,6 @@ const MOST_REMEMBERED: usize = 4096;
 const MOST_AT_ONCE: usize = 16;
 /// Questions to one API server that begin in one second.
 const MOST_A_SECOND: u32 = 100;
-
-/// What the API server says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// It counts.
-    Alive,
-    /// It does not: what it is bound to is gone, or it has ended there. Why, for the operator.
-    Gone(String),
-    /// It counts, and for none of the audiences that were asked for; an empty list is good for the API server alone.
-    OtherAudience {
-        /// The audiences of the answer.
-        got: String,
-        /// Those that were asked for.
-        want: String,
-    },
-    /// It counts, and is another user's, pod's or token than it says.
-    OtherUser {
-        /// What the API server says.
-        got: String,
-        /// What the token says.
-        want: String,
-    },
-    /// It could not be asked. Never the caller's fault. Why, for the operator.
-    Unknown(String),
-}
-
-impl Verdict {
-    /// The word for it in metrics.
-    pub const fn word(&self) -> &'static str {
-        match self {
-            Self::Alive => "alive",
-            Self::Gone(_) => "gone",
-            Self::OtherAudience { .. } => "other_audience",
-            Self::OtherUser { .. } => "other_user",
-            Self::Unknown(_) => "unavailable",
-        }
-    }
-}
 
 /// What is to be said of the questions so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -156,7 +120,8 @@ impl Liveness {
         self.ask(key, Question::Objects(instance.clone())).await
     }
 
-    /// Why it cannot be asked, or which of its rights our own account lacks: about a token and objects that there are not.
+    /// Why it cannot be asked, or which of its rights our own account lacks: about a token and objects that there are not. That it
+    /// could not check that token is what a good one says.
     ///
     /// # Errors
     /// A sentence for the operator.
@@ -337,13 +302,10 @@ impl Liveness {
 
 impl State {
     fn note(&mut self, source: &str, verdict: &Verdict, now: Timestamp) {
-        let trouble = match verdict {
-            Verdict::Unknown(why) => Some(why.clone()),
-            _ => {
-                self.status.last_answer = Some(now);
-                None
-            }
-        };
+        let trouble = verdict.trouble().map(str::to_owned);
+        if !matches!(verdict, Verdict::Unknown(_)) {
+            self.status.last_answer = Some(now);
+        }
         // Said when it changes, not at every question.
         if trouble != self.status.last_error {
             match &trouble {
@@ -367,7 +329,7 @@ impl State {
 
 /// Whether an answer of `at` counts at `now`. One from ahead does not: the clock was set back.
 fn counts(at: Timestamp, verdict: &Verdict, now: Timestamp) -> bool {
-    let long = if matches!(verdict, Verdict::Unknown(_)) { FAILURE_REMEMBERED } else { REMEMBERED };
+    let long = if verdict.trouble().is_some() { FAILURE_REMEMBERED } else { REMEMBERED };
     at <= now && now.since(at) < long
 }
 

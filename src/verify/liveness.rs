@@ -82,6 +82,6 @@ fn refuse(verdict: Verdict) -> Result<(), Refusal> {
             "TokenReview and the token contradict each other: is that the API server whose keys these are?",
         )
         .comparing(got, want),
-        Verdict::Unknown(why) => Refusal::unavailable(Unavailable::LivenessUnavailable, why, RETRY),
+        Verdict::Unchecked(why) | Verdict::Unknown(why) => Refusal::unavailable(Unavailable::LivenessUnavailable, why, RETRY),
     })
 }

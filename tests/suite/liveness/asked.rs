@@ -4,7 +4,7 @@ use countersign::clock::Lifetime;
 use countersign::world::cluster::TokenAsk;
 use serde_json::json;
 
-use super::{API_ID, REMEMBERED, refused, reviews, stage};
+use super::{API_ID, REMEMBERED, answers, granted, refused, reviews, stage, unavailable};
 use crate::stage::{Answer, JWT_SPIFFE, Stage};
 
 const VAULT: &str = "https://vault.example";
@@ -48,4 +48,33 @@ async fn ca_16_k8s_16_an_assertion_for_the_token_endpoint_is_asked_about_as_what
     stage.advance(REMEMBERED).await;
     let gone = asserted(&stage, &token).await;
     assert_eq!((gone.status, gone.error(), stage.reason(&gone).await.as_str()), (400, "invalid_grant", "not_alive"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn k8s_19_an_api_server_that_could_not_check_a_token_blames_nobody() {
+    let stage = stage().await;
+    let token = stage.pod_token("eu1");
+    let says = |error: &str| {
+        let status = json!({ "user": {}, "error": format!("[invalid bearer token, {error}]") });
+        answers(&stage, &json!({ "kind": "TokenReview", "apiVersion": "authentication.k8s.io/v1", "status": status }));
+    };
+    for trouble in [
+        "etcdserver: request timed out",
+        "Post \"https://webhook\": tls: failed to verify certificate: x509: certificate has expired or is not yet valid",
+    ] {
+        says(trouble);
+        let answer = stage.exchange_pod(&token).await;
+        unavailable(&stage, &answer, trouble.get(..5).unwrap()).await;
+        let shown = stage.admin("/readyz").await.text;
+        assert!(
+            shown.contains("could not check a token") && !shown.contains(&trouble[..5]),
+            "it may name anybody: {shown}"
+        );
+        stage.advance(Lifetime::from_seconds(1)).await;
+    }
+    says("service account token has expired");
+    assert_eq!(refused(&stage, &token).await.1, "not_alive");
+    stage.advance(REMEMBERED).await;
+    stage.cluster("eu1").behave_well();
+    granted(&stage, &token).await;
 }
