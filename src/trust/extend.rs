@@ -87,6 +87,16 @@ fn ordered(source: &TrustedSource, order: ExtensionOrder, now: Timestamp) -> Res
 }
 
 impl SourceKeys {
+    /// Takes over the order of an earlier run. One that stands is said aloud, whatever became of its record.
+    pub(super) fn remember(&self, extension: Option<Extension>, now: Timestamp) {
+        if let Some(Extension { until, by, reason, .. }) = extension.as_ref().filter(|extension| extension.stands(now))
+        {
+            let until = until.to_rfc3339();
+            tracing::warn!(source = %self.name, "the keys of {} serve until {until} by an order of {by}: {reason}", self.name);
+        }
+        self.extension.store(extension.map(Arc::new));
+    }
+
     /// The order that stands at `at`.
     pub(super) fn extension_at(&self, at: Timestamp) -> Option<Extension> {
         self.extension.load().as_deref().filter(|extension| extension.stands(at)).cloned()

@@ -92,6 +92,11 @@ async fn jwk_15_an_operator_can_give_a_source_more_time_and_it_ends_by_itself() 
     let extended = shown(&stage, "eu1").await["extended"].clone();
     assert_eq!((&extended["by"], &extended["until"]), (&json!(format!("uid {uid}")), &made.body["extension"]["until"]));
     assert_eq!(extended.get("reason"), None, "an operator's words may say anything");
+    let until = made.body["extension"]["until"].as_str().unwrap();
+    // Who finds the process up after a restart finds the order in its log.
+    let logs = std::fs::read_to_string(evidence::directory().join("logs.txt")).unwrap();
+    let found = format!("eu1 serve until {until} by an order of uid {uid}: a test");
+    assert!(logs.lines().any(|line| line.contains("WARN") && line.contains(&found)), "{found}");
     assert!((7190.0..=7200.0).contains(&metric(&stage, "countersign_key_extension_seconds{source=\"eu1\"}").await));
     let is_order = |record: &&Value| record["extension"]["action"] == "extend";
     let record = stage.written().iter().find(is_order).cloned().unwrap();
@@ -205,4 +210,34 @@ async fn the_difference_of_clocks_is_measured_and_told() {
     assert!(record["note"].as_str().unwrap().contains(&format!("the clock of eu1 is {skew:+} s to ours")), "{record}");
     let allowed = stage.pod_forge("eu1").claim("nbf", begins - 1).sign().unwrap().token();
     assert_eq!(stage.exchange_pod(&allowed).await.status, 200, "within the leeway");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_stands_with_its_record_also_when_who_gave_it_is_gone() {
+    use std::io::Write;
+    let stage = stale_after_an_hour().await;
+    let (state, body) = (stage.directory.path().join("state"), r#"{"source":"eu1","lasting":"1h","reason":"a test"}"#);
+    let records = |action: &str| {
+        let is = |record: &&Value| record["extension"]["action"] == action;
+        stage.written().iter().filter(is).count()
+    };
+    let kept = || state.join("extensions/eu1.json").exists();
+    let mut ends = 0;
+    for round in 0..40 {
+        let mut socket = std::os::unix::net::UnixStream::connect(state.join("operator.sock")).unwrap();
+        let request = format!(
+            "POST /extensions HTTP/1.1\r\nhost: operator\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        socket.write_all(request.as_bytes()).unwrap();
+        // Gone before it is read, while it is kept, or after.
+        tokio::time::sleep(std::time::Duration::from_micros(250 * round)).await;
+        drop(socket);
+        ends += usize::from(extend(&stage, "eu1", "0s").await.status == 200);
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        within(10, "it stands if it is kept", || kept() == status(&stage, "eu1").extension.is_some()).await;
+    }
+    ends += usize::from(extend(&stage, "eu1", "0s").await.status == 200);
+    assert!(ends > 0 && !kept());
+    assert_eq!((records("extend"), records("end")), (ends, ends));
 }
