@@ -2,31 +2,79 @@
 //!
 //! Asked after signature and claims hold, never before: junk costs no outbound call. Silence of the cluster is never the caller's fault.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use super::find_key::Opened;
-use super::{Verifier, refuse_claims};
+use super::{VerifiedIdentity, Verifier, refuse_claims};
 use crate::clock::Lifetime;
 use crate::credential::CompactJws;
 use crate::identity::{Instance, Object, WorkloadIdentity};
 use crate::jose::VerifiedClaims;
 use crate::reason::{Refusal, Unaccepted, Unavailable, Unverified};
-use crate::trust::{Expected, Verdict};
+use crate::secret::Secret;
+use crate::trust::{Expected, Liveness, Reuse, Verdict};
 
 /// How long a caller waits whose cluster cannot be asked now.
 const RETRY: Lifetime = Lifetime::from_seconds(5);
 
-/// Asks the cluster for its word on a verified token. The objects that the token rests on, where the cluster was asked.
-///
-/// It is asked for the token's own audiences, which were found good: those that a source takes are not always the whole of it (CA-16).
-pub(super) async fn check(
-    opened: &Opened,
-    jws: &CompactJws,
-    identity: &WorkloadIdentity,
-) -> Result<Option<Instance>, Refusal> {
-    let Some(liveness) = opened.source.liveness() else { return Ok(None) };
-    let audiences = opened.claims.audiences().map_err(refuse_claims)?.into_iter().map(str::to_owned).collect();
-    let verdict = liveness.review(jws.whole(), &audiences, expected(&opened.claims)?).await;
-    refuse(verdict)?;
-    Ok(Instance::of(identity))
+/// A workload for which its source vouches, by signature and claims. Where its cluster is asked, it has not been asked yet: who is
+/// revoked, or comes too often, is refused before that, and costs the cluster nothing.
+#[derive(Debug)]
+pub struct Vouched {
+    identity: WorkloadIdentity,
+    reuse: Reuse,
+    question: Option<Question>,
+}
+
+/// What is asked of a cluster about a token.
+#[derive(Debug)]
+struct Question {
+    liveness: Arc<Liveness>,
+    token: Secret<String>,
+    audiences: BTreeSet<String>,
+    expected: Expected,
+}
+
+impl Vouched {
+    /// By a token, whose cluster is to be asked where its source says so. For the token's own audiences, which were found good:
+    /// those that a source takes are not always the whole of it (CA-16).
+    pub(super) fn by_token(opened: &Opened, jws: &CompactJws, identity: WorkloadIdentity) -> Result<Self, Refusal> {
+        let question = match opened.source.liveness() {
+            None => None,
+            Some(liveness) => Some(Question {
+                liveness: Arc::clone(liveness),
+                token: Secret::new("token", jws.whole().expose().clone()),
+                audiences: opened.claims.audiences().map_err(refuse_claims)?.into_iter().map(str::to_owned).collect(),
+                expected: expected(&opened.claims)?,
+            }),
+        };
+        Ok(Self { identity, reuse: opened.source.settings.reuse, question })
+    }
+
+    /// By what no cluster knows.
+    pub(super) const fn unasked(identity: WorkloadIdentity, reuse: Reuse) -> Self {
+        Self { identity, reuse, question: None }
+    }
+
+    /// Who it is, if it lives.
+    pub const fn identity(&self) -> &WorkloadIdentity {
+        &self.identity
+    }
+
+    /// Asks the cluster for its word, where it is asked. Waits at most two seconds.
+    ///
+    /// # Errors
+    /// `not_alive`, `audience_mismatch`, `subject_invalid` by the cluster's word, and `liveness_unavailable` without one.
+    pub async fn alive(self) -> Result<VerifiedIdentity, Refusal> {
+        let Self { identity, reuse, question } = self;
+        let Some(Question { liveness, token, audiences, expected }) = question else {
+            return Ok(VerifiedIdentity { identity, reuse, rests_on: None });
+        };
+        refuse(liveness.review(&token, &audiences, expected).await)?;
+        let rests_on = Instance::of(&identity);
+        Ok(VerifiedIdentity { identity, reuse, rests_on })
+    }
 }
 
 impl Verifier<'_> {

@@ -5,6 +5,7 @@ use countersign::world::cluster::TokenAsk;
 use serde_json::json;
 
 use super::{API_ID, REMEMBERED, answers, granted, refused, reviews, stage, unavailable};
+use crate::revocation::revoke;
 use crate::stage::{Answer, JWT_SPIFFE, Stage};
 
 const VAULT: &str = "https://vault.example";
@@ -77,4 +78,35 @@ async fn k8s_19_an_api_server_that_could_not_check_a_token_blames_nobody() {
     stage.advance(REMEMBERED).await;
     stage.cluster("eu1").behave_well();
     granted(&stage, &token).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn k8s_19_rev_08_of_what_is_revoked_the_cluster_is_not_asked() {
+    let stage = with_assertions().await;
+    assert_eq!(asserted(&stage, &stage.pod_token("eu1")).await.status, 200);
+    revoke(&stage, "identity", API_ID).await;
+    for _ in 0..3 {
+        // Each is another token, and would be another question.
+        assert_eq!(refused(&stage, &stage.pod_token("eu1")).await.1, "revoked");
+        let subject = asserted(&stage, &stage.pod_token("eu1")).await;
+        assert_eq!(stage.reason(&subject).await, "revoked", "{}", subject.text);
+    }
+    assert_eq!(reviews(&stage), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn k8s_19_of_who_comes_too_often_the_cluster_is_not_asked() {
+    let stage = stage().await;
+    let config = std::fs::read_to_string(stage.directory.path().join("countersign.yaml")).unwrap();
+    stage.reconfigure(&format!("{config}limits: {{ per_identity: 2/s }}\n")).await;
+    let mut served = 0;
+    for _ in 0..10 {
+        let answer = stage.exchange_pod(&stage.pod_token("eu1")).await;
+        match answer.status {
+            200 => served += 1,
+            _ => assert_eq!(stage.reason(&answer).await, "rate_limited"),
+        }
+    }
+    assert!((1..10).contains(&served));
+    assert_eq!(reviews(&stage), served);
 }
