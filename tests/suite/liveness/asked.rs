@@ -1,12 +1,13 @@
 //! What a cluster is asked, when, and about whom it is not asked at all.
 
 use countersign::clock::Lifetime;
-use countersign::world::cluster::TokenAsk;
+use countersign::world::Behaviour;
+use countersign::world::cluster::{TokenAsk, pod_path};
 use serde_json::json;
 
 use super::{API_ID, REMEMBERED, answers, granted, refused, reviews, stage, unavailable};
 use crate::revocation::revoke;
-use crate::stage::{Answer, JWT_SPIFFE, Stage};
+use crate::stage::{Answer, JWT_BEARER, JWT_SPIFFE, Stage, cluster_source, encode, eventually, standard_config};
 
 const VAULT: &str = "https://vault.example";
 
@@ -109,4 +110,58 @@ async fn k8s_19_of_who_comes_too_often_the_cluster_is_not_asked() {
     }
     assert!((1..10).contains(&served));
     assert_eq!(reviews(&stage), served);
+}
+
+/// Both clusters are asked, and the API of one may act for that of the other.
+async fn of_two_clusters() -> Stage {
+    Stage::with(|world, issuer| {
+        let mut text = standard_config(world, issuer);
+        for cluster in world.clusters() {
+            let source = cluster_source(cluster);
+            text = text.replace(&source, &format!("{source}      liveness: {{ token_review: {{}} }}\n"));
+        }
+        text + "  - name: clusters open the vault for each other\n    from: { group: fleet, namespace: shop, service_account: api }\n    \
+                to: { resource: vault, scopes: [open] }\n    on_behalf_of: { subjects: fleet }\n"
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn k8s_17_all_clusters_that_a_token_rests_on_are_asked_at_once() {
+    let stage = of_two_clusters().await;
+    let (caller, subject) = (stage.pod_token("edge-2"), stage.pod_token("eu1"));
+    let form = [
+        ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
+        ("client_assertion_type", JWT_BEARER),
+        ("client_assertion", caller.as_str()),
+        ("subject_token", subject.as_str()),
+        ("subject_token_type", "urn:ietf:params:oauth:token-type:jwt"),
+        ("resource", VAULT),
+    ];
+    let answer = stage.form(&form, &[]).await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    assert_eq!(answer.claims()["rests_on"].as_array().map(Vec::len), Some(2));
+    let ours = answer.body["access_token"].as_str().unwrap().to_owned();
+    let introspect = async || {
+        let form = [("client_assertion_type", JWT_BEARER), ("client_assertion", subject.as_str()), ("token", &ours)];
+        stage.post("/introspect", &encode(&form), &[]).await
+    };
+    let (eu1, edge, pod) = (stage.cluster("eu1"), stage.cluster("edge-2"), pod_path("shop", "api-0"));
+    for cluster in [eu1, edge] {
+        cluster.behave(&pod, Behaviour::Hang);
+    }
+    let (answer, ()) = tokio::join!(introspect(), async {
+        eventually("both are asked", || eu1.requests(&pod) == 1 && edge.requests(&pod) == 1).await;
+        stage.advance(Lifetime::from_seconds(2)).await;
+    });
+    unavailable(&stage, &answer, "no whole answer").await;
+    for cluster in [eu1, edge] {
+        cluster.behave_well();
+    }
+    stage.advance(Lifetime::from_seconds(1)).await;
+    assert_eq!(introspect().await.body["active"], true);
+    // One that is gone is enough.
+    edge.delete_pod("shop", "api-0");
+    stage.advance(REMEMBERED).await;
+    assert_eq!(introspect().await.text, r#"{"active":false}"#);
 }
