@@ -39,6 +39,8 @@ const MOST_REMEMBERED: usize = 4096;
 const MOST_AT_ONCE: usize = 16;
 /// Questions to one API server that begin in one second.
 const MOST_A_SECOND: u32 = 100;
+/// After so long without too many questions the next one too many is news.
+const QUIET: Lifetime = Lifetime::from_minutes(1);
 
 /// What is to be said of the questions so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -47,6 +49,8 @@ pub struct LivenessStatus {
     pub last_answer: Option<Timestamp>,
     /// Why the last question had no answer; `None`: it had one. Names no workload.
     pub last_error: Option<String>,
+    /// When a question was last not put, because there were too many.
+    pub last_turned_away: Option<Timestamp>,
 }
 
 /// Asks one API server for one source.
@@ -171,20 +175,26 @@ impl Liveness {
         if let Some(asking) = state.asking.get(&key).filter(|asking| asking.has_changed().is_ok()) {
             return Begun::Asking(asking.clone());
         }
-        let refused = |why: String| {
-            self.numbers.answered(&self.source, "unavailable", None);
-            Begun::Known(Verdict::Unknown(why))
-        };
-        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
-            return refused(format!("{MOST_AT_ONCE} questions to the API server are under way"));
-        };
         let second = match state.second {
             (second, count) if second == now.seconds() => (second, count.saturating_add(1)),
             _ => (now.seconds(), 1),
         };
-        if second.1 > MOST_A_SECOND {
-            return refused(format!("{MOST_A_SECOND} questions to the API server began in this second"));
-        }
+        let place = Arc::clone(&self.places).try_acquire_owned();
+        let place = match (place, second.1) {
+            (Err(_), _) => Err(format!("{MOST_AT_ONCE} questions to the API server are under way")),
+            (_, count) if count > MOST_A_SECOND => {
+                Err(format!("{MOST_A_SECOND} questions to the API server began in this second"))
+            }
+            (Ok(place), _) => Ok(place),
+        };
+        let place = match place {
+            Ok(place) => place,
+            Err(why) => {
+                self.numbers.answered(&self.source, "unavailable", None);
+                state.turned_away(&self.source, &why, now);
+                return Begun::Known(Verdict::Unknown(why));
+            }
+        };
         state.second = second;
         let (tell, asking) = watch::channel(None);
         state.asking.insert(key, asking.clone());
@@ -313,6 +323,14 @@ impl State {
                 None => tracing::info!(source, "liveness of {source}: all is well again"),
             }
             self.status.last_error = trouble;
+        }
+    }
+
+    /// Said when it begins, not at every question.
+    fn turned_away(&mut self, source: &str, why: &str, now: Timestamp) {
+        let before = self.status.last_turned_away.replace(now);
+        if before.is_none_or(|before| before > now || now.since(before) > QUIET) {
+            tracing::warn!(source, "liveness of {source}: callers are turned away, {why}");
         }
     }
 

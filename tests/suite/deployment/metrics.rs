@@ -6,7 +6,6 @@ use countersign::reason::Reason;
 use serde_json::Value;
 
 use super::{documents, text};
-use crate::stage::Stage;
 
 /// Labels that Prometheus itself adds.
 const ADDED: [&str; 2] = ["instance", "job"];

@@ -155,6 +155,8 @@ async fn k8s_17_all_clusters_that_a_token_rests_on_are_asked_at_once() {
         stage.advance(Lifetime::from_seconds(2)).await;
     });
     unavailable(&stage, &answer, "no whole answer").await;
+    // Who hears that serves a resource, and no platform of its own is meant.
+    assert!(!answer.text.contains("your platform") && !answer.text.contains("this workload"), "{}", answer.text);
     for cluster in [eu1, edge] {
         cluster.behave_well();
     }
