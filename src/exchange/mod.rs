@@ -293,7 +293,8 @@ impl Exchange {
         })
     }
 
-    /// Who asks, and that it may be served: verified, not revoked, and not too often.
+    /// Who asks, and that it may be served: verified, not revoked, not too often, and alive. Its cluster is asked last: nobody
+    /// whom we refuse by what we know ourselves takes one of the questions that all callers of that cluster share.
     async fn authenticated(
         &self,
         generation: &Generation,
@@ -303,15 +304,15 @@ impl Exchange {
         decision: &mut Decision,
     ) -> Result<(VerifiedIdentity, Grounds), Refusal> {
         let verifier = generation.verifier(at);
-        let client = verifier.verify(shown, decision.evidence()).await?;
-        decision.identified(client.identity());
+        let vouched = verifier.verify(shown, decision.evidence()).await?;
+        decision.identified(vouched.identity());
         let mut grounds = Grounds::default();
-        let ground = Ground::workload(client.identity(), decision.evidence().key.as_ref());
+        let ground = Ground::workload(vouched.identity(), decision.evidence().key.as_ref());
         grounds.rest_on(ground, &self.store.revocations(), at)?;
         if let Some(place) = place {
-            place.is_of(&client.identity().id, generation.limits().per_identity, at)?;
+            place.is_of(&vouched.identity().id, generation.limits().per_identity, at)?;
         }
-        Ok((client, grounds))
+        Ok((vouched.alive().await?, grounds))
     }
 
     /// Verify, count, then ask the policy, and say what the grant would use up. Who only asks what would be decided has no

@@ -105,10 +105,10 @@ impl Judge<'_> {
         grounds: &mut Grounds,
         evidence: &mut Evidence,
     ) -> Result<SubjectToken, Refusal> {
-        let token = verifier.verify_subject_jwt(jws, evidence).await?;
-        let ground = Ground::subject(&token.subject.who, evidence.key.as_ref(), token.issued_at);
+        let vouched = verifier.verify_subject_jwt(jws, evidence).await?;
+        let ground = Ground::subject(vouched.who(), evidence.key.as_ref(), vouched.issued_at());
         grounds.rest_on(ground, self.revoked, self.verifier.at)?;
-        Ok(token)
+        vouched.alive().await
     }
 
     /// An actor token says who acts: nobody but the client (TX-12).

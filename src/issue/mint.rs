@@ -195,7 +195,7 @@ fn distrust(text: &str, issuer: &IssuerUrl, grant: &Grant, ends: Timestamp, at: 
     if bound != grant.confirmation().map(Confirmation::value) || sealed.has("cnf") != bound.is_some() {
         return Err(fault("cnf"));
     }
-    if sealed.array(RESTS_ON).map_or(0, <[_]>::len) != grant.rests_on().len() {
+    if !rests_on::read(sealed.get(RESTS_ON)).is_ok_and(|read| read == grant.rests_on()) {
         return Err(fault(RESTS_ON));
     }
     let Some(crate::jose::Value::Number(exp)) = sealed.get("exp") else { return Err(fault("exp")) };

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use super::json::parse_object;
+use super::json::{Value, parse_object};
 use super::{Algorithm, Header, JsonFault, KeyPurpose, Skipped, VerificationKey};
 use crate::identity::KeyId;
 
@@ -35,6 +35,12 @@ pub struct KeySet {
     skipped: Vec<Skipped>,
 }
 
+/// Whether it is an entry for X.509-SVIDs (SPIFFE Trust Domain and Bundle §4.2.2): it stands in the same list, and is no odd key.
+fn is_certificate(entry: &Value, purpose: KeyPurpose) -> bool {
+    let Value::Object(entry) = entry else { return false };
+    purpose == KeyPurpose::SpiffeBundle && entry.text("use") == Some("x509-svid")
+}
+
 /// What a set has for a token's header.
 #[derive(Debug)]
 pub enum Candidates {
@@ -60,7 +66,7 @@ impl KeySet {
             return Err(KeySetFault::TooMany);
         }
         let mut set = Self::default();
-        for jwk in keys {
+        for jwk in keys.iter().filter(|jwk| !is_certificate(jwk, purpose)) {
             match VerificationKey::read(jwk, purpose) {
                 Ok(key) => set.keys.push(Arc::new(key)),
                 Err(why) => set.skipped.push(why),

@@ -85,6 +85,11 @@ fn jwk_10_and_jsv_11_use_decides_what_a_key_is_for() {
     for other in ["JWT-SVID", "x509-svid", "wit-svid", "sig"] {
         assert!(!usable(KeyPurpose::SpiffeBundle, &using(other)), "{other}");
     }
+    let skipped = |using: &str| {
+        let bundle = json!({ "keys": [{ "use": using, "kty": "EC", "x5c": ["AA"] }] }).to_string();
+        KeySet::parse(bundle.as_bytes(), KeyPurpose::SpiffeBundle).unwrap().skipped().len()
+    };
+    assert_eq!((skipped("x509-svid"), skipped("X509-SVID")), (0, 1), "certificates are no odd keys");
     assert!(usable(KeyPurpose::WorkloadApi, &|_| {}), "JSV-12");
     assert!(!usable(KeyPurpose::WorkloadApi, &using("wit-svid")));
     assert!(usable(KeyPurpose::JwkSet, &using("sig")));

@@ -11,7 +11,7 @@ use crate::identity::{ScopeSet, WorkloadIdentity};
 use crate::jose::{Object, Value};
 use crate::problem::{Place, Problem};
 use crate::reason::{Denied, Refusal};
-use crate::verify::{Binding, LONGEST_CHAIN, Subject};
+use crate::verify::{Binding, LONGEST_CHAIN, Subject, rests_on};
 
 impl Delegation {
     /// Compiles what is configured, and says everything that is wrong with it.
@@ -118,6 +118,16 @@ pub(super) fn too_deep(subject: &Subject) -> Refusal {
     let sentence =
         format!("{actors} workloads would act for one subject, one after the other, and no rule allows so many.");
     denied(sentence, "depth of on_behalf_of")
+}
+
+/// The token would rest on more pods and accounts than are ever asked about. It need not name as many actors: who impersonates, or
+/// hands on a token of its own account, is not named.
+pub(super) fn rests_on_too_much() -> Refusal {
+    let sentence = format!(
+        "More than {} pods and accounts would stand behind this token, one after the other. Begin with a platform's token.",
+        rests_on::MOST
+    );
+    denied(sentence, "rests_on of the subject token")
 }
 
 fn denied(sentence: impl Into<String>, note: &str) -> Refusal {

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use super::callers::Difference;
-use super::delegation::{narrowed, tie, too_deep};
+use super::delegation::{narrowed, rests_on_too_much, tie, too_deep};
 use super::grant::Behalf;
 use super::rule::{Resource, Rule, Speaks};
 use super::settings::{Mode, Require};
@@ -13,7 +13,7 @@ use super::{Ask, Grant, Policy};
 use crate::identity::{Audience, CredentialKind, Scope, ScopeSet, WorkloadIdentity};
 use crate::reason::{Denied, Malformed, Refusal, Unaccepted, any_of, quoted};
 use crate::trust::Reuse;
-use crate::verify::{Binding, Parties, Subject};
+use crate::verify::{Binding, Parties, Subject, rests_on};
 
 /// What the policy looked at, for the decision record.
 #[derive(Clone, Debug, Default)]
@@ -305,7 +305,11 @@ fn bind(grant: Grant, parties: &Parties) -> Result<Grant, Refusal> {
         );
         return Err(Refusal::denied(Denied::BindingRequired, sentence, ""));
     }
-    Ok(Grant { binding, rests_on: parties.rests_on(), ..grant })
+    let rests_on = parties.rests_on();
+    if rests_on.len() > rests_on::MOST {
+        return Err(rests_on_too_much());
+    }
+    Ok(Grant { binding, rests_on, ..grant })
 }
 
 /// All that the rules grant together, or what was asked of it; nothing is dropped silently (TOK-17).

@@ -9,9 +9,9 @@ use crate::clock::Lifetime;
 const GENERIC: &str = "The credential could not be verified; if it is brand new, retry once.";
 /// The one sentence for a source whose keys cannot be used now.
 const KEYS: &str = "Temporarily unable to check credentials of this platform. Not your fault; retry.";
-/// The one sentence for a platform that cannot say now whether a workload lives.
-const LIVENESS: &str =
-    "Temporarily unable to ask your platform whether this workload still lives. Not your fault; retry.";
+/// The one sentence for a cluster that cannot say now whether a workload lives. Who hears it may be that workload, or ask about a
+/// token of another's.
+const LIVENESS: &str = "Temporarily unable to ask a cluster whether a workload still lives. Not your fault; retry.";
 
 /// Characters of one text of a refusal: what came in may be long, what is told of it and recorded is not.
 const LONGEST_TEXT: usize = 1024;

@@ -234,7 +234,7 @@ impl Shared {
             Err(why) => tracing::warn!(source = %keys.name, "the last good keys of {} are not used: {why}", keys.name),
         }
         match extension::read(&self.directory, &keys.name, &keys.digest, self.clock.now()) {
-            Ok(extension) => keys.extension.store(extension.map(Arc::new)),
+            Ok(extension) => keys.remember(extension, self.clock.now()),
             Err(why) => tracing::warn!(source = %keys.name, "the extension of {} does not count: {why}", keys.name),
         }
     }

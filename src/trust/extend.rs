@@ -4,8 +4,8 @@
 
 use std::sync::Arc;
 
-use super::source::{SourceKeys, TrustedSource};
-use super::{Extension, NotExtended, Trust, extension};
+use super::source::{CLOCK_DIFFERENCE, SourceKeys, TrustedSource};
+use super::{Extension, MOST_EXTENSIONS, NotExtended, Trust, extension};
 use crate::clock::{Lifetime, Timestamp};
 use crate::identity::SourceName;
 
@@ -64,29 +64,63 @@ fn ordered(source: &TrustedSource, order: ExtensionOrder, now: Timestamp) -> Res
             false => senseless(format!("nothing was extended for {name}")),
         };
     }
-    let Some(held) = source.keys.held() else {
-        return senseless(format!("{name} has never given any keys, so there is nothing that could serve longer"));
+    let own = match own_deadline(source, now) {
+        Ok(own) => own,
+        Err(why) => return senseless(why),
     };
-    if let Some(ends) = held.ends {
-        return senseless(format!(
-            "the agent said PERMISSION_DENIED: what {name} gave ends at {ends:?}, and no order changes that"
-        ));
-    }
-    let present = held.at(now);
-    if present.set.keys().is_empty() {
-        return senseless(format!("{name} has withdrawn its keys, and no order brings them back"));
-    }
-    if present.is_from_ahead(now) {
-        return senseless(format!(
-            "the clock was set back since the keys of {name} were confirmed: nobody knows how old they are"
-        ));
-    }
-    let own = present.confirmed_at.plus(source.settings.max_stale);
     let until = Extension::end(own, by_time, now)?;
     Ok(Some(Extension { ordered: now, until, by, reason }))
 }
 
+/// The deadline of what still serves, keys or X.509 authorities: of both, the one that comes first and can still be moved.
+///
+/// # Errors
+/// Why neither can serve longer, as a sentence for the operator.
+fn own_deadline(source: &TrustedSource, now: Timestamp) -> Result<Timestamp, String> {
+    let (name, keys) = (&source.settings.name, &source.keys);
+    let held = keys.held();
+    let of_keys = held.as_ref().map(|held| {
+        let present = held.at(now);
+        (present.set.keys().is_empty(), held.ends, present.confirmed_at)
+    });
+    let of_authorities =
+        keys.authorities.at(now).map(|(set, confirmed)| (set.all().is_empty(), keys.authorities.ends(), confirmed));
+    let given = [of_keys, of_authorities].into_iter().flatten().collect::<Vec<_>>();
+    if given.is_empty() {
+        return Err(format!("{name} has never given any keys, so there is nothing that could serve longer"));
+    }
+    let ended = given.iter().find_map(|(_, ends, _)| *ends);
+    let serving = given.iter().filter(|(is_empty, ends, _)| !is_empty && ends.is_none());
+    let confirmed: Vec<Timestamp> = serving.map(|(_, _, confirmed_at)| *confirmed_at).collect();
+    if confirmed.is_empty() {
+        return Err(match ended {
+            Some(ends) => {
+                format!(
+                    "the agent said PERMISSION_DENIED: what {name} gave ends at {ends:?}, and no order changes that"
+                )
+            }
+            None => format!("{name} has withdrawn its keys, and no order brings them back"),
+        });
+    }
+    let known = confirmed.into_iter().filter(|confirmed_at| *confirmed_at <= now.plus(CLOCK_DIFFERENCE));
+    let own: Vec<Timestamp> = known.map(|confirmed_at| confirmed_at.plus(source.settings.max_stale)).collect();
+    let movable = own.iter().filter(|own| own.plus(MOST_EXTENSIONS) > now).min();
+    movable.or(own.iter().max()).copied().ok_or_else(|| {
+        format!("the clock was set back since the keys of {name} were confirmed: nobody knows how old they are")
+    })
+}
+
 impl SourceKeys {
+    /// Takes over the order of an earlier run. One that stands is said aloud, whatever became of its record.
+    pub(super) fn remember(&self, extension: Option<Extension>, now: Timestamp) {
+        if let Some(Extension { until, by, reason, .. }) = extension.as_ref().filter(|extension| extension.stands(now))
+        {
+            let until = until.to_rfc3339();
+            tracing::warn!(source = %self.name, "the keys of {} serve until {until} by an order of {by}: {reason}", self.name);
+        }
+        self.extension.store(extension.map(Arc::new));
+    }
+
     /// The order that stands at `at`.
     pub(super) fn extension_at(&self, at: Timestamp) -> Option<Extension> {
         self.extension.load().as_deref().filter(|extension| extension.stands(at)).cloned()

@@ -3,6 +3,7 @@
 //! Never asked about what was not verified, never asked twice at once about the same, and never takes silence for a yes.
 
 mod answer;
+mod verdict;
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
@@ -24,6 +25,7 @@ use crate::secret::Secret;
 use crate::telemetry::LivenessNumbers;
 
 pub use self::answer::Expected;
+pub use self::verdict::Verdict;
 
 /// How long a caller waits: an API server answers within milliseconds, or is in trouble.
 const LONGEST_WAIT: Lifetime = Lifetime::from_seconds(2);
@@ -37,44 +39,8 @@ const MOST_REMEMBERED: usize = 4096;
 const MOST_AT_ONCE: usize = 16;
 /// Questions to one API server that begin in one second.
 const MOST_A_SECOND: u32 = 100;
-
-/// What the API server says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// It counts.
-    Alive,
-    /// It does not: what it is bound to is gone, or it has ended there. Why, for the operator.
-    Gone(String),
-    /// It counts, and for none of the audiences that were asked for; an empty list is good for the API server alone.
-    OtherAudience {
-        /// The audiences of the answer.
-        got: String,
-        /// Those that were asked for.
-        want: String,
-    },
-    /// It counts, and is another user's, pod's or token than it says.
-    OtherUser {
-        /// What the API server says.
-        got: String,
-        /// What the token says.
-        want: String,
-    },
-    /// It could not be asked. Never the caller's fault. Why, for the operator.
-    Unknown(String),
-}
-
-impl Verdict {
-    /// The word for it in metrics.
-    pub const fn word(&self) -> &'static str {
-        match self {
-            Self::Alive => "alive",
-            Self::Gone(_) => "gone",
-            Self::OtherAudience { .. } => "other_audience",
-            Self::OtherUser { .. } => "other_user",
-            Self::Unknown(_) => "unavailable",
-        }
-    }
-}
+/// After so long without too many questions the next one too many is news.
+const QUIET: Lifetime = Lifetime::from_minutes(1);
 
 /// What is to be said of the questions so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -83,6 +49,8 @@ pub struct LivenessStatus {
     pub last_answer: Option<Timestamp>,
     /// Why the last question had no answer; `None`: it had one. Names no workload.
     pub last_error: Option<String>,
+    /// When a question was last not put, because there were too many.
+    pub last_turned_away: Option<Timestamp>,
 }
 
 /// Asks one API server for one source.
@@ -156,7 +124,8 @@ impl Liveness {
         self.ask(key, Question::Objects(instance.clone())).await
     }
 
-    /// Why it cannot be asked, or which of its rights our own account lacks: about a token and objects that there are not.
+    /// Why it cannot be asked, or which of its rights our own account lacks: about a token and objects that there are not. That it
+    /// could not check that token is what a good one says.
     ///
     /// # Errors
     /// A sentence for the operator.
@@ -206,20 +175,26 @@ impl Liveness {
         if let Some(asking) = state.asking.get(&key).filter(|asking| asking.has_changed().is_ok()) {
             return Begun::Asking(asking.clone());
         }
-        let refused = |why: String| {
-            self.numbers.answered(&self.source, "unavailable", None);
-            Begun::Known(Verdict::Unknown(why))
-        };
-        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
-            return refused(format!("{MOST_AT_ONCE} questions to the API server are under way"));
-        };
         let second = match state.second {
             (second, count) if second == now.seconds() => (second, count.saturating_add(1)),
             _ => (now.seconds(), 1),
         };
-        if second.1 > MOST_A_SECOND {
-            return refused(format!("{MOST_A_SECOND} questions to the API server began in this second"));
-        }
+        let place = Arc::clone(&self.places).try_acquire_owned();
+        let place = match (place, second.1) {
+            (Err(_), _) => Err(format!("{MOST_AT_ONCE} questions to the API server are under way")),
+            (_, count) if count > MOST_A_SECOND => {
+                Err(format!("{MOST_A_SECOND} questions to the API server began in this second"))
+            }
+            (Ok(place), _) => Ok(place),
+        };
+        let place = match place {
+            Ok(place) => place,
+            Err(why) => {
+                self.numbers.answered(&self.source, "unavailable", None);
+                state.turned_away(&self.source, &why, now);
+                return Begun::Known(Verdict::Unknown(why));
+            }
+        };
         state.second = second;
         let (tell, asking) = watch::channel(None);
         state.asking.insert(key, asking.clone());
@@ -337,13 +312,10 @@ impl Liveness {
 
 impl State {
     fn note(&mut self, source: &str, verdict: &Verdict, now: Timestamp) {
-        let trouble = match verdict {
-            Verdict::Unknown(why) => Some(why.clone()),
-            _ => {
-                self.status.last_answer = Some(now);
-                None
-            }
-        };
+        let trouble = verdict.trouble().map(str::to_owned);
+        if !matches!(verdict, Verdict::Unknown(_)) {
+            self.status.last_answer = Some(now);
+        }
         // Said when it changes, not at every question.
         if trouble != self.status.last_error {
             match &trouble {
@@ -351,6 +323,14 @@ impl State {
                 None => tracing::info!(source, "liveness of {source}: all is well again"),
             }
             self.status.last_error = trouble;
+        }
+    }
+
+    /// Said when it begins, not at every question.
+    fn turned_away(&mut self, source: &str, why: &str, now: Timestamp) {
+        let before = self.status.last_turned_away.replace(now);
+        if before.is_none_or(|before| before > now || now.since(before) > QUIET) {
+            tracing::warn!(source, "liveness of {source}: callers are turned away, {why}");
         }
     }
 
@@ -367,7 +347,7 @@ impl State {
 
 /// Whether an answer of `at` counts at `now`. One from ahead does not: the clock was set back.
 fn counts(at: Timestamp, verdict: &Verdict, now: Timestamp) -> bool {
-    let long = if matches!(verdict, Verdict::Unknown(_)) { FAILURE_REMEMBERED } else { REMEMBERED };
+    let long = if verdict.trouble().is_some() { FAILURE_REMEMBERED } else { REMEMBERED };
     at <= now && now.since(at) < long
 }
 

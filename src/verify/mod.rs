@@ -26,12 +26,13 @@ mod x509_svid;
 
 pub use certificate::{certificate_binding, x5t_s256};
 pub use evidence::Evidence;
+pub use liveness::Vouched;
 pub use nonces::{NonceAge, Nonces};
 pub use own_token::{FLAT_CLAIMS, OwnToken};
 pub use parties::{Binding, LONGEST_CHAIN, Parties, Subject};
 pub use proof::{ProvenKey, invalid as proof_invalid};
 pub use rests_on::RESTS_ON;
-pub use subject::SubjectToken;
+pub use subject::{SubjectToken, VouchedSubject};
 
 use crate::clock::Timestamp;
 use crate::credential::{CompactJws, Shown};
@@ -91,12 +92,12 @@ pub struct Verifier<'a> {
 impl Verifier<'_> {
     /// Verifies a credential: shape, source, key, signature, then claims. `evidence` keeps what became known on the way.
     ///
-    /// Waits at most one second for a key id that a source may be asked for, and two where the source's cluster is asked whether the
-    /// workload is still alive. Does not look at what the caller wants.
+    /// Waits at most one second for a key id that a source may be asked for. Does not look at what the caller wants, and does not
+    /// ask whether it lives: [`Vouched::alive`] does.
     ///
     /// # Errors
     /// The first check that does not hold.
-    pub async fn verify(&self, shown: &Shown, evidence: &mut Evidence) -> Result<VerifiedIdentity, Refusal> {
+    pub async fn verify(&self, shown: &Shown, evidence: &mut Evidence) -> Result<Vouched, Refusal> {
         match shown {
             Shown::JwtSvid(jws) => Ok(self.jwt(jws, Declared::Svid, evidence).await?.0),
             Shown::Federated(jws) => Ok(self.jwt(jws, Declared::Federated, evidence).await?.0),
@@ -109,7 +110,7 @@ impl Verifier<'_> {
         jws: &CompactJws,
         declared: Declared,
         evidence: &mut Evidence,
-    ) -> Result<(VerifiedIdentity, VerifiedClaims), Refusal> {
+    ) -> Result<(Vouched, VerifiedClaims), Refusal> {
         evidence.kind = Some(declared.kind());
         let (header, claims) = shown(jws, declared.types(), evidence)?;
         let sources = match declared {
@@ -128,8 +129,7 @@ impl Verifier<'_> {
                 federated::accept(self, &opened, evidence)?
             }
         };
-        let rests_on = liveness::check(self, &opened, jws, &identity).await?;
-        Ok((VerifiedIdentity { identity, reuse: opened.source.settings.reuse, rests_on }, opened.claims))
+        Ok((Vouched::by_token(&opened, jws, identity)?, opened.claims))
     }
 }
 

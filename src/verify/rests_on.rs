@@ -11,6 +11,9 @@ use crate::jose::{self, ClaimFault, Value};
 /// The name of the claim.
 pub const RESTS_ON: &str = "rests_on";
 
+/// The most objects that one token rests on: the subject's, and those of everybody who acts.
+pub const MOST: usize = LONGEST_CHAIN + 1;
+
 /// The claim of these objects.
 pub fn written(instances: &[Instance]) -> serde_json::Value {
     instances
@@ -30,14 +33,14 @@ pub fn written(instances: &[Instance]) -> serde_json::Value {
         .collect()
 }
 
-/// Reads the claim: the subject's objects and those of everybody who acts, at most.
+/// Reads the claim: at most [`MOST`].
 ///
 /// # Errors
 /// [`ClaimFault::Type`] when it is not what [`written`] writes.
 pub fn read(claim: Option<&Value>) -> Result<Vec<Instance>, ClaimFault> {
     let instances = match claim {
         None => return Ok(Vec::new()),
-        Some(Value::Array(instances)) if instances.len() <= LONGEST_CHAIN + 1 => instances,
+        Some(Value::Array(instances)) if instances.len() <= MOST => instances,
         Some(_) => return Err(ClaimFault::Type(RESTS_ON)),
     };
     instances.iter().map(|one| read_one(one).ok_or(ClaimFault::Type(RESTS_ON))).collect()
@@ -93,7 +96,7 @@ mod tests {
             *spoiled.pointer_mut(pointer).unwrap() = value;
             assert_eq!(reread(&spoiled), Err(ClaimFault::Type(RESTS_ON)), "{pointer}");
         }
-        let many: Vec<_> = (0..=LONGEST_CHAIN + 1).map(|_| good.pointer("/1").unwrap().clone()).collect();
+        let many: Vec<_> = (0..=MOST).map(|_| good.pointer("/1").unwrap().clone()).collect();
         assert_eq!(reread(&json!(many)), Err(ClaimFault::Type(RESTS_ON)));
         assert_eq!(reread(&json!({})), Err(ClaimFault::Type(RESTS_ON)));
     }

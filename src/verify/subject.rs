@@ -2,7 +2,7 @@
 //!
 //! The caller did not show it as its own: nothing here authenticates anybody. A token of ours is never taken under this name (TX-08).
 
-use super::{Declared, Evidence, Subject, VerifiedIdentity, Verifier, person, refuse_claims, refuse_header};
+use super::{Declared, Evidence, Subject, VerifiedIdentity, Verifier, Vouched, person, refuse_claims, refuse_header};
 use crate::clock::Timestamp;
 use crate::credential::CompactJws;
 use crate::identity::VerifiedSubject;
@@ -22,6 +22,39 @@ pub struct SubjectToken {
     pub workload: Option<VerifiedIdentity>,
 }
 
+/// The same, before its cluster is asked whether the workload lives.
+#[derive(Debug)]
+pub struct VouchedSubject {
+    token: SubjectToken,
+    workload: Option<Vouched>,
+}
+
+impl VouchedSubject {
+    /// Whom it names.
+    pub const fn who(&self) -> &VerifiedSubject {
+        &self.token.subject.who
+    }
+
+    /// When it was issued, if it says so.
+    pub const fn issued_at(&self) -> Option<Timestamp> {
+        self.token.issued_at
+    }
+
+    /// As [`Vouched::alive`]. Of a person nobody is asked.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn alive(self) -> Result<SubjectToken, Refusal> {
+        let Self { mut token, workload } = self;
+        if let Some(vouched) = workload {
+            let verified = vouched.alive().await?;
+            token.subject.rests_on = verified.rests_on().into_iter().cloned().collect();
+            token.workload = Some(verified);
+        }
+        Ok(token)
+    }
+}
+
 impl Verifier<'_> {
     /// Verifies a subject token, or the assertion of a grant, by the rules of its platform. A `sub` that begins with `spiffe:` leads to
     /// its trust domain; every other one to the issuer of people, or else to the source, that has its `iss`. No issuer is both. It must
@@ -29,18 +62,22 @@ impl Verifier<'_> {
     ///
     /// # Errors
     /// The first check that does not hold.
-    pub async fn verify_subject_jwt(&self, jws: &CompactJws, evidence: &mut Evidence) -> Result<SubjectToken, Refusal> {
+    pub async fn verify_subject_jwt(
+        &self,
+        jws: &CompactJws,
+        evidence: &mut Evidence,
+    ) -> Result<VouchedSubject, Refusal> {
         refuse_client_assertion(jws)?;
         let claims = UnverifiedClaims::read(jws).ok();
         let sub = claims.as_ref().and_then(UnverifiedClaims::unverified_subject).unwrap_or_default();
         let issuer = claims.as_ref().and_then(UnverifiedClaims::unverified_issuer).unwrap_or_default();
         if !sub.starts_with("spiffe:") && !self.trust.people_of_issuer(issuer).is_empty() {
-            return person::verify(self, jws, evidence).await;
+            return Ok(VouchedSubject { token: person::verify(self, jws, evidence).await?, workload: None });
         }
         let declared = if sub.starts_with("spiffe:") { Declared::Svid } else { Declared::Federated };
-        let (verified, claims) = self.jwt(jws, declared, evidence).await?;
-        let identity = verified.identity();
-        Ok(SubjectToken {
+        let (vouched, claims) = self.jwt(jws, declared, evidence).await?;
+        let identity = vouched.identity();
+        let token = SubjectToken {
             id: identity.credential.id.clone(),
             issued_at: identity.credential.issued_at,
             subject: Subject {
@@ -51,10 +88,11 @@ impl Verifier<'_> {
                 addressed_to: None,
                 may_act: claims.optional_object("may_act").map_err(refuse_claims)?.cloned(),
                 confirmation: None,
-                rests_on: verified.rests_on().into_iter().cloned().collect(),
+                rests_on: Vec::new(),
             },
-            workload: Some(verified),
-        })
+            workload: None,
+        };
+        Ok(VouchedSubject { token, workload: Some(vouched) })
     }
 }
 

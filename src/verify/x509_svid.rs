@@ -9,7 +9,7 @@ use aws_lc_rs::digest;
 use rustls::pki_types::CertificateDer;
 
 use super::certificate::x5t_s256;
-use super::{Evidence, VerifiedIdentity, Verifier, find_key, jwt_svid, validity};
+use super::{Evidence, Verifier, Vouched, find_key, jwt_svid, validity};
 use crate::clock::Timestamp;
 use crate::credential::PeerChain;
 use crate::identity::{Assurance, Confirmation, CredentialFacts, CredentialKind, SpiffeId, WorkloadIdentity};
@@ -17,11 +17,7 @@ use crate::reason::{Misshapen, Refusal, Unverified, quoted};
 use crate::trust::{Chain, Leaf, Reuse, Side, SourceKind, TrustedSource};
 
 /// Verifies the certificates of a connection as they stand at this moment: leaf, source, chain, then time.
-pub(super) fn verify(
-    verifier: &Verifier<'_>,
-    chain: &PeerChain,
-    evidence: &mut Evidence,
-) -> Result<VerifiedIdentity, Refusal> {
+pub(super) fn verify(verifier: &Verifier<'_>, chain: &PeerChain, evidence: &mut Evidence) -> Result<Vouched, Refusal> {
     evidence.kind = Some(CredentialKind::X509Svid);
     let Some((leaf_der, intermediates)) = chain.0.split_first() else {
         return Err(Refusal::internal("a chain without a certificate was shown"));
@@ -68,7 +64,7 @@ pub(super) fn verify(
         id,
     };
     // Whoever has seen a certificate cannot show it: its key is proven in each handshake, so it may be shown again.
-    Ok(VerifiedIdentity { identity, reuse: Reuse::Allowed, rests_on: None })
+    Ok(Vouched::unasked(identity, Reuse::Allowed))
 }
 
 /// The SPIFFE ID of a leaf that may be one: exactly one URI name (XSV-01), and the usages of a leaf (XSV-02 to XSV-04).

@@ -33,6 +33,8 @@ use countersign::trust::SourceStatus;
 use futures_util::StreamExt;
 use tokio::net::TcpListener;
 
+pub(crate) use outage::extend;
+
 use crate::evidence;
 use crate::stage::{Answer, ORDERS, Stage, answer, client, encode};
 

@@ -1,8 +1,9 @@
 //! TokenReview as a liveness check: every answer of an API server and none has its own outcome (standards part 30).
 
+mod asked;
 mod tokens;
 
-use countersign::clock::Lifetime;
+use countersign::clock::{Clock, Lifetime};
 use countersign::world::cluster::{JWKS_PATH, TOKEN_REVIEW_PATH, TokenAsk};
 use countersign::world::{Behaviour, SHARED_ISSUER};
 use serde_json::{Value, json};
@@ -310,6 +311,9 @@ async fn k8s_19_one_token_is_one_question_in_five_seconds_and_questions_are_boun
         unavailable += usize::from(stage.exchange_pod(&stage.pod_token("eu1")).await.status == 503);
     }
     assert_eq!((unavailable, reviews(&stage)), (10, 118));
+    let shown = stage.admin("/readyz").await.body;
+    let of = |name: &str| shown["sources"].as_array().unwrap().iter().find(|source| source["name"] == name).unwrap();
+    assert_eq!(of("eu1")["liveness"]["last_turned_away"], json!(stage.clock.now().to_rfc3339()), "{shown}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -34,7 +34,7 @@ async fn ask(stage: &Stage, body: Option<&Value>) -> Answer {
 }
 
 /// Revokes until it is lifted, and it is so.
-async fn revoke(stage: &Stage, kind: &str, name: &str) {
+pub(crate) async fn revoke(stage: &Stage, kind: &str, name: &str) {
     let made = ask(stage, Some(&json!({ "kind": kind, "name": name, "reason": "a test" }))).await;
     assert_eq!((made.status, made.body["stands"].as_bool()), (200, Some(true)), "{}", made.text);
 }

@@ -106,7 +106,8 @@ pub(in crate::config) struct OnBehalfOf {
     pub(in crate::config) depth: Field<u64>,
     /// A narrower bound for the scopes.
     pub(in crate::config) scopes: Texts,
-    /// The token names the subject alone, and not who acts for it. Default `false`.
+    /// The token names the subject alone, and not who acts for it; `rests_on` does, where the caller's source has `liveness`.
+    /// Default `false`.
     pub(in crate::config) impersonate: Field<bool>,
 }
 

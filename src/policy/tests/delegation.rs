@@ -1,9 +1,10 @@
 //! What the policy promises of acting for others.
 
 use super::*;
-use crate::identity::{Confirmation, VerifiedSubject};
+use crate::identity::{Confirmation, Instance, VerifiedSubject};
 use crate::jose::{Object, parse_object};
-use crate::verify::{Binding, Subject};
+use crate::trust::Reuse;
+use crate::verify::{Binding, LONGEST_CHAIN, Parties, Subject, VerifiedIdentity};
 
 const API: &str = "spiffe://prod.example/ns/shop/sa/api";
 const ORDERS: &str = "spiffe://prod.example/ns/shop/sa/orders";
@@ -202,4 +203,28 @@ fn a_token_of_ones_own_is_no_delegation_and_bounds_all_the_same() {
     assert_eq!(grant.not_after(), own.ends);
     let less = Subject { scopes: ScopeSet::parse("write").ok(), ..own };
     assert_eq!(decide(&given, &less).err().as_deref(), Some("scope_denied"));
+}
+
+#[test]
+fn lim_04_a_token_rests_on_no_more_than_introspection_reads() {
+    let given = delegating(on_behalf_of(&["login"]));
+    let one = |uid: usize| Instance {
+        source: SourceName::parse("eu1").unwrap(),
+        namespace: "shop".to_owned(),
+        service_account: crate::identity::Object { name: "api".to_owned(), uid: uid.to_string() },
+        pod: None,
+    };
+    let evaluated = |subject: Subject, rests_on: usize| {
+        let subject = Subject { rests_on: (0..rests_on).map(one).collect(), ..subject };
+        let client = VerifiedIdentity::assumed(caller(API, &[]), Reuse::Allowed);
+        let parties = Parties { client, actor: None, subject: Some(subject), binding: None };
+        let evaluated = given.policy().evaluate(&parties, &ask("orders"), &mut PolicyTrace::default());
+        evaluated.map(|grant| grant.rests_on().len()).map_err(|refusal| refusal.reason().code())
+    };
+    // A chain of others, and pods of one account that hand on a token of their own: no actor is added there.
+    let own = || Subject { who: VerifiedSubject::Workload(caller(API, &[])), ..person() };
+    for subject in [person, own] {
+        assert_eq!(evaluated(subject(), LONGEST_CHAIN + 1), Ok(LONGEST_CHAIN + 1));
+        assert_eq!(evaluated(subject(), LONGEST_CHAIN + 2), Err("delegation_denied"));
+    }
 }

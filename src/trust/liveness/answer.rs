@@ -38,17 +38,13 @@ pub(super) fn judge_review(body: &[u8], audiences: &[String], expected: &Expecte
     };
     let at = |pointer: &str| answer.pointer(pointer);
     if at("/status/authenticated") != Some(&Value::Bool(true)) {
-        let why = at("/status/error").and_then(Value::as_str).unwrap_or("no reason was given");
-        return Verdict::Gone(format!("TokenReview says: {}", quoted(why)));
+        return not_authenticated(at("/status/error").and_then(Value::as_str).unwrap_or_default(), audiences, expected);
     }
     let granted: Vec<&str> = texts(at("/status/audiences")).collect();
     if !granted.iter().any(|audience| audiences.iter().any(|asked| asked == audience)) {
         let got = granted.iter().map(|audience| quoted(audience)).collect::<Vec<_>>().join(", ");
         let got = if got.is_empty() { "none: it is good for the API server alone".to_owned() } else { got };
-        return Verdict::OtherAudience {
-            got,
-            want: audiences.iter().map(|one| quoted(one)).collect::<Vec<_>>().join(" or "),
-        };
+        return Verdict::OtherAudience { got, want: wanted(audiences) };
     }
     let user = |member: &str| at("/status/user").and_then(|user| user.get(member)).and_then(Value::as_str);
     let extra = |key: &str| -> Option<&str> {
@@ -74,6 +70,43 @@ pub(super) fn judge_review(body: &[u8], audiences: &[String], expected: &Expecte
         }
     }
     Verdict::Alive
+}
+
+/// Judges why a token is not authenticated. `error` says that it could not be checked; but an API server puts there, joined in one text,
+/// what each of its authenticators says, and what that of service accounts says of a token that it knows (`pkg/serviceaccount` of
+/// Kubernetes). Whatever is not plainly that may be a timeout of etcd, or the expired certificate of a webhook.
+fn not_authenticated(error: &str, audiences: &[String], expected: &Expected) -> Verdict {
+    if error.is_empty() {
+        return Verdict::Gone("TokenReview gives no reason".to_owned());
+    }
+    if ends_the_token(error, &expected.username) {
+        return Verdict::Gone(format!("TokenReview says: {}", quoted(error)));
+    }
+    if error.contains("token audiences [") && error.contains(" is invalid for the target audiences [") {
+        return Verdict::OtherAudience { got: quoted(error), want: wanted(audiences) };
+    }
+    Verdict::Unchecked(format!("TokenReview could not check the token: {}", quoted(error)))
+}
+
+/// Whether the authenticator of service accounts says that the token, its account or what it is bound to has ended.
+fn ends_the_token(error: &str, username: &str) -> bool {
+    let mut names = username.rsplit(':');
+    let (account, namespace) = (names.next().unwrap_or_default(), names.next().unwrap_or_default());
+    let is_other = error.contains(" UID (") && error.contains(") does not match ");
+    is_other
+        || [
+            "service account token has been invalidated".to_owned(),
+            "service account token has expired".to_owned(),
+            format!("service account {namespace}/{account} has been deleted"),
+            format!("serviceaccounts {account:?} not found"),
+            format!("serviceaccount {account:?} not found"),
+        ]
+        .iter()
+        .any(|says| error.contains(says))
+}
+
+fn wanted(audiences: &[String]) -> String {
+    audiences.iter().map(|one| quoted(one)).collect::<Vec<_>>().join(" or ")
 }
 
 /// Judges the answer to a GET of an object: gone if the API server says in its own form that there is none, if another one has the name,
@@ -192,6 +225,39 @@ mod tests {
         }
         assert_eq!(judge_review(b"<html>", &[US.to_owned()], &expected()).word(), "unavailable");
         assert_eq!(judge_review(b"[]", &[US.to_owned()], &expected()).word(), "unavailable");
+    }
+
+    #[test]
+    fn k8s_16_k8s_19_only_what_an_api_server_says_of_the_token_itself_is_the_tokens_end() {
+        let saying = |error: &str| judged(&json!({ "kind": "TokenReview", "status": { "user": {}, "error": error } }));
+        for (error, word) in [
+            ("service account token has been invalidated", "gone"),
+            ("service account token has expired", "gone"),
+            ("serviceaccounts \"api\" not found", "gone"),
+            ("serviceaccount \"api\" not found", "gone"),
+            ("service account shop/api has been deleted", "gone"),
+            ("service account UID (u2) does not match claim (u1)", "gone"),
+            ("pod UID (x) does not match service account pod ref claim (api-0-uid)", "gone"),
+            ("node UID (x) does not match service account node ref claim (y)", "gone"),
+            ("service account token has been invalidated, webhook: context deadline exceeded", "gone"),
+            (
+                "token audiences [\"https://id.example/token\"] is invalid for the target audiences [\"https://id.example\"]",
+                "other_audience",
+            ),
+            // Trouble of its own, or of another authenticator's.
+            ("etcdserver: request timed out", "unavailable"),
+            ("serviceaccounts \"other\" not found", "unavailable"),
+            ("dial tcp: lookup webhook.example: host not found", "unavailable"),
+            ("tls: failed to verify certificate: x509: certificate has expired or is not yet valid", "unavailable"),
+            ("service account token is not valid yet", "unavailable"),
+            ("invalid signature, no keys found", "unavailable"),
+            ("invalid bearer token", "unavailable"),
+        ] {
+            for told in [error.to_owned(), format!("[invalid bearer token, {error}]")] {
+                assert_eq!(saying(&told), word, "{told}");
+            }
+        }
+        assert_eq!(saying(""), "gone", "checked, and not authenticated");
     }
 
     #[test]

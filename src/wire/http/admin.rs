@@ -72,8 +72,9 @@ async fn ready(State(state): State<AdminState>) -> Response {
                 "extended": source.extension.as_ref().map(extended),
                 "last_error": source.last_error,
                 "liveness": source.liveness.as_ref().map(|liveness| json!({
-                    "last_answer": liveness.last_answer.map(crate::clock::Timestamp::to_rfc3339),
+                    "last_answer": liveness.last_answer.map(Timestamp::to_rfc3339),
                     "last_error": liveness.last_error,
+                    "last_turned_away": liveness.last_turned_away.map(Timestamp::to_rfc3339),
                 })),
                 "keys_that_belong_to": source.collisions.iter().map(|key| key.holder.to_string()).collect::<Vec<_>>(),
             })
@@ -94,9 +95,9 @@ async fn ready(State(state): State<AdminState>) -> Response {
     answer::no_store(status, &body)
 }
 
-/// Without the operator's words: they may say anything.
+/// Without who ordered it and why: no identities are here, and an operator's words may say anything.
 fn extended(extension: &Extension) -> Value {
-    json!({ "by": extension.by, "at": extension.ordered.to_rfc3339(), "until": extension.until.to_rfc3339() })
+    json!({ "at": extension.ordered.to_rfc3339(), "until": extension.until.to_rfc3339() })
 }
 
 async fn metrics(State(state): State<AdminState>) -> Response {

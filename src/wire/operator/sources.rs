@@ -182,25 +182,33 @@ pub(super) async fn extend(
     let Some(by_time) = Lifetime::parse(&ask.lasting) else {
         return refuse(StatusCode::BAD_REQUEST, &format!("{} is no length of time such as 4h", ask.lasting));
     };
-    let by = operator.name();
-    let order = ExtensionOrder { source: source.clone(), by_time, by: by.clone(), reason: ask.reason.clone() };
-    let extension = match state.trust.extend(order).await {
-        Ok(extension) => extension,
-        Err(why @ NotExtended::Senseless(_)) => return refuse(StatusCode::CONFLICT, &why.to_string()),
-        Err(why @ NotExtended::Unkept(_)) => return refuse(StatusCode::SERVICE_UNAVAILABLE, &why.to_string()),
+    let order = ExtensionOrder { source: source.clone(), by_time, by: operator.name(), reason: ask.reason };
+    // It outlives the connection: an order that is kept stands at once, and with its record.
+    let made = tokio::spawn(ordered(state.clone(), order)).await;
+    let extension = match made {
+        Ok(Ok(extension)) => extension,
+        Ok(Err(why @ NotExtended::Senseless(_))) => return refuse(StatusCode::CONFLICT, &why.to_string()),
+        Ok(Err(why @ NotExtended::Unkept(_))) => return refuse(StatusCode::SERVICE_UNAVAILABLE, &why.to_string()),
+        Err(_interrupted) => return refuse(StatusCode::SERVICE_UNAVAILABLE, "interrupted: see countersign status"),
     };
-    let extension = extension.as_ref().map(ExtensionReport::of);
-    state.exchange.record_extension(ExtensionRecord {
-        action: if extension.is_some() { "extend".into() } else { "end".into() },
-        source: source.to_string(),
-        until: extension.as_ref().map(|extension| extension.until.clone()),
-        by,
-        reason: ask.reason,
-    });
     let now = state.exchange.now();
     match state.trust.status().iter().find(|known| known.name == source) {
         Some(status) => Json(ExtensionAnswer { extension, source: SourceReport::of(status, now) }).into_response(),
         // A reload took it away in this moment; the order is kept for when it comes back.
         None => refuse(StatusCode::CONFLICT, &format!("{source} has left the configuration")),
     }
+}
+
+/// Gives the order, and records it.
+async fn ordered(state: OperatorState, order: ExtensionOrder) -> Result<Option<ExtensionReport>, NotExtended> {
+    let (source, by, reason) = (order.source.to_string(), order.by.clone(), order.reason.clone());
+    let extension = state.trust.extend(order).await?.as_ref().map(ExtensionReport::of);
+    state.exchange.record_extension(ExtensionRecord {
+        action: if extension.is_some() { "extend".into() } else { "end".into() },
+        source,
+        until: extension.as_ref().map(|extension| extension.until.clone()),
+        by,
+        reason,
+    });
+    Ok(extension)
 }

@@ -86,7 +86,11 @@ fn common_audiences(core: &Core, claims: &Map<String, Value>, asked: &[String]) 
         |audience: &&String| in_token.is_some_and(|values| values.iter().any(|value| value == audience.as_str()));
     let common: Vec<String> = wanted.iter().filter(named).cloned().collect();
     if common.is_empty() {
-        return Err(NotGood::saying("token audiences are invalid for the target audiences"));
+        let list = |names: &[&str]| names.iter().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(" ");
+        let own: Vec<&str> = in_token.into_iter().flatten().filter_map(Value::as_str).collect();
+        let wanted: Vec<&str> = wanted.iter().map(String::as_str).collect();
+        let (own, wanted) = (list(&own), list(&wanted));
+        return Err(NotGood(format!("token audiences [{own}] is invalid for the target audiences [{wanted}]")));
     }
     Ok(common)
 }

@@ -132,7 +132,8 @@ async fn a_workload_acts_for_a_person_as_a_rule_says() {
             None => token.clone(),
         };
         let shown = Shown::JwtSvid(CompactJws::parse(caller).unwrap());
-        let client = verifier.verify(&shown, &mut Evidence::default()).await.unwrap();
+        let vouched = verifier.verify(&shown, &mut Evidence::default()).await.unwrap();
+        let client = vouched.alive().await.unwrap();
         let subject = Some(judged(&ground, &token).await.unwrap());
         let parties = Parties { client, actor: None, subject, binding: None };
         let ask = Ask { audience: Some(resource.to_owned()), ..Ask::default() };

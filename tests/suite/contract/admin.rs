@@ -26,6 +26,8 @@ countersign_key_refresh counter
 countersign_keys gauge
 countersign_keys_skipped gauge
 countersign_keys_stale_deadline_seconds gauge
+countersign_liveness_questions counter
+countersign_liveness_seconds histogram
 countersign_outage_budget_seconds gauge
 countersign_records_lost counter
 countersign_revocations gauge
@@ -107,8 +109,9 @@ async fn ready_waits_for_first_attempts_and_for_nothing_else() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn metric_names_are_a_promise() {
-    let stage = Stage::standard().await;
+    let stage = crate::liveness::stage().await;
     let _ = stage.exchange_svid(&stage.svid()).await;
+    let _ = stage.exchange_pod(&stage.pod_token("eu1")).await;
     let refused = stage.exchange_svid("a.b.c").await;
     let _ = stage.app.reload().await;
     let answer = stage.admin("/metrics").await;
@@ -126,12 +129,9 @@ async fn metric_names_are_a_promise() {
         assert!(answer.text.lines().any(|found| found.trim_end_matches(".0") == line), "{line}\n{}", answer.text);
     }
     let slow = answer.text.lines().filter(|line| line.starts_with("countersign_decision_seconds_bucket"));
-    assert_eq!(
-        slow.filter(|line| line.contains("} 1 # {ref=\"")).count(),
-        2,
-        "one bucket of each outcome: {}",
-        answer.text
-    );
+    let shown = slow.filter(|line| line.contains(" # {ref=\"")).filter_map(|line| line.split_once("outcome=\""));
+    let outcomes: BTreeSet<&str> = shown.filter_map(|(_, outcome)| Some(outcome.split_once('"')?.0)).collect();
+    assert_eq!(outcomes.into_iter().collect::<Vec<_>>(), ["allow", "deny"], "{}", answer.text);
     let verified = metric(&answer.text, "countersign_key_last_verified_seconds{source=\"prod\"}");
     assert_eq!(verified, Some(stage.app.exchange().now().seconds() as f64));
     assert_eq!(metric(&answer.text, "countersign_config_reload_failed"), Some(0.0));
@@ -143,12 +143,13 @@ async fn there_are_no_identities_in_it() {
     let stage = Stage::standard().await;
     let _ = stage.exchange_svid(&stage.svid()).await;
     let _ = stage.exchange_pod(&stage.pod_token("eu1")).await;
+    assert_eq!(crate::faults::extend(&stage, "eu1", "1h").await.status, 200);
     // A stranger cannot write into it either: neither subject nor issuer nor key id becomes a label.
     let forged = stage.svid_forge().claim("sub", "spiffe://label.example/injected").header("kid", "injected-kid");
     let _ = stage.exchange_svid(&forged.sign().unwrap().token()).await;
     for path in ["/readyz", "/metrics", "/healthz"] {
         let text = stage.admin(path).await.text;
-        for word in ["spiffe://", API, "shop", "api-0", "node-1", "injected", "label.example", "eyJ"] {
+        for word in ["spiffe://", "uid ", API, "shop", "api-0", "node-1", "injected", "label.example", "eyJ"] {
             assert!(!text.contains(word), "{word} is in {path}: {text}");
         }
     }
