@@ -119,9 +119,9 @@ impl BundleEndpoint {
         Some(Self { url: url.clone(), server, outbound, hint: None })
     }
 
-    /// What the other side's clock said in its last answer.
-    pub(super) const fn date(&self) -> Option<Timestamp> {
-        self.outbound.date()
+    /// What the other side's clock said in the answer to the last request; once.
+    pub(super) const fn take_date(&mut self) -> Option<Timestamp> {
+        self.outbound.take_date()
     }
 
     /// # Errors

@@ -11,7 +11,7 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use http::header::{ACCEPT, AUTHORIZATION, DATE, LOCATION};
+use http::header::{ACCEPT, AUTHORIZATION, LOCATION};
 use http::{HeaderValue, StatusCode};
 use url::Url;
 use zeroize::Zeroize;
@@ -40,9 +40,9 @@ pub(super) struct Outbound {
     endpoint: Endpoint,
     /// The client, and the authorities it was built with.
     built: Option<Built>,
-    /// The `Date` of the last answer.
+    /// What the other side's clock said in the answer to the last request, if one came.
     date: Option<Timestamp>,
-    /// For how long the last answer is fresh, if it says.
+    /// For how long that answer is fresh, if it says.
     fresh_for: Option<Lifetime>,
     manner: Manner,
 }
@@ -99,9 +99,10 @@ impl Outbound {
         &self.endpoint
     }
 
-    /// What the other side's clock said in its last answer (RFC 9110 §6.6.1), in whole seconds.
-    pub(super) const fn date(&self) -> Option<Timestamp> {
-        self.date
+    /// What the other side's clock said in the answer to the last request (RFC 9110 §6.6.1), in whole seconds: once, and `None`
+    /// when there was no answer since.
+    pub(super) const fn take_date(&mut self) -> Option<Timestamp> {
+        self.date.take()
     }
 
     /// For how long the last answer is fresh by its cache headers; `None` when they do not say.
@@ -139,6 +140,8 @@ impl Outbound {
         if url.host() != self.endpoint.url.host() {
             return Err(fault("only the configured host is asked".to_owned()));
         }
+        // Without an answer nothing is known of their clock: what the one before said was true then.
+        (self.date, self.fresh_for) = (None, None);
         let (client, token) = self.prepare().await.map_err(fault)?;
         let mut request = client.get(url.clone()).header(ACCEPT, "application/jwk-set+json, application/json");
         let ours = match token {
@@ -154,7 +157,7 @@ impl Outbound {
         if let Some(address) = response.remote_addr() {
             self.manner.names.answered_by(address.ip());
         }
-        self.date = response.headers().get(DATE).and_then(date_of);
+        self.date = freshness::clock_of(response.headers());
         self.fresh_for = freshness::said_by(response.headers());
         if response.status() != StatusCode::OK {
             let location = response.headers().get(LOCATION).cloned();

@@ -33,7 +33,7 @@ pub(super) async fn run(keys: Arc<SourceKeys>, shared: Arc<Shared>) {
             outcome = endpoint.ask(&keys, &shared, began) => outcome,
         };
         drop(place);
-        if let Some(theirs) = endpoint.date() {
+        if let Some(theirs) = endpoint.take_date() {
             locked(&keys.tally).skew_seconds = Some(theirs.seconds() - shared.clock.now().seconds());
         }
         let well = outcome.is_ok();
@@ -94,10 +94,10 @@ impl Upstream {
         }
     }
 
-    const fn date(&self) -> Option<Timestamp> {
+    const fn take_date(&mut self) -> Option<Timestamp> {
         match self {
-            Self::Keys(endpoint) => endpoint.date(),
-            Self::Bundle(endpoint) => endpoint.date(),
+            Self::Keys(endpoint) => endpoint.take_date(),
+            Self::Bundle(endpoint) => endpoint.take_date(),
         }
     }
 }
