@@ -31,13 +31,16 @@ const SHORTEST_HINT: f64 = 10.0;
 /// A bundle cannot make us keep a withdrawn key for longer, in seconds.
 const LONGEST_HINT: f64 = 86_400.0;
 
-/// Where the bundle that is held stands among others.
+/// Where the newest bundle stands among others: the last one that was taken as a whole.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Lineage {
     /// Its `spiffe_sequence`.
     pub(super) sequence: Option<u64>,
     /// The fingerprint of the first bundle's authorities when it came.
     pub(super) first: Option<String>,
+    /// Its authorities, where an X.509-SVID of the same trust domain is shown by the endpoint: they vouch for that, also when
+    /// an older bundle has withdrawn some of them for callers. An endpoint whose state was restored would lock itself out.
+    pub(super) vouching: Option<Arc<Authorities>>,
 }
 
 impl Lineage {
@@ -128,7 +131,7 @@ impl BundleEndpoint {
     /// A sentence for the operator.
     pub(super) async fn fetch(&mut self, keys: &SourceKeys, now: Timestamp) -> Result<Bundle, String> {
         if let Some(server) = &mut self.server {
-            let authorities = server.authorities(keys, now).await?;
+            let authorities = server.authorities(keys).await?;
             self.outbound.expect(Server::Svid(ServerSvid { id: server.id.clone(), authorities, at: now }));
         }
         let body = self.outbound.get_following(&self.url).await?;
@@ -166,9 +169,11 @@ impl BundleEndpoint {
         }
         self.hint = hint;
         shared.ledger.publish(keys, set, Confirmed::At(began));
-        keys.vouches_by(authorities, Confirmed::At(began));
         let first = self.server.as_ref().and_then(|server| server.shown.clone());
-        *locked(&keys.lineage) = Lineage { sequence, first };
+        let of_its_own = self.server.as_ref().filter(|server| server.serves_its_own);
+        let vouching = of_its_own.map(|_server| Arc::new(authorities.clone()));
+        keys.vouches_by(authorities, Confirmed::At(began));
+        *locked(&keys.lineage) = Lineage { sequence, first, vouching };
         Ok(())
     }
 
@@ -200,16 +205,15 @@ fn withdraw_missing(set: &KeySet, authorities: &Authorities, keys: &Arc<SourceKe
 impl SpiffeServer {
     /// Who may vouch for the server: the newest bundle of its trust domain, however old, and before there was one the first bundle.
     /// Other authorities in the file of the first bundle are the word of an operator: they count until a bundle has come by them.
-    async fn authorities(&mut self, keys: &SourceKeys, now: Timestamp) -> Result<Arc<Authorities>, String> {
+    async fn authorities(&mut self, keys: &SourceKeys) -> Result<Arc<Authorities>, String> {
         let path = self.first.clone();
         let read = tokio::task::spawn_blocking(move || first_authorities(&path));
         let first = read.await.map_err(|_gone| "reading the first bundle was interrupted".to_owned())?;
-        let stored = keys.authorities.at(now).map(|(set, _)| set).filter(|_| self.serves_its_own);
-        let known = locked(&keys.lineage).first.clone();
+        let Lineage { first: known, vouching, .. } = locked(&keys.lineage).clone();
         self.shown = first.as_ref().ok().map(Authorities::fingerprint).or_else(|| known.clone());
         self.begins_anew = self.serves_its_own && known.is_some() && known != self.shown;
-        match stored {
-            Some(stored) if !self.begins_anew => Ok(stored),
+        match vouching {
+            Some(newest) if !self.begins_anew => Ok(newest),
             _ => first.map(Arc::new),
         }
     }

@@ -89,6 +89,9 @@ impl LastGood {
         if let Some(first) = &self.lineage.first {
             more.insert("first".to_owned(), first.as_str().into());
         }
+        if let Some(vouching) = &self.lineage.vouching {
+            more.insert("vouching".to_owned(), vouching.to_base64().into());
+        }
         let more = serde_json::Value::from(more).to_string();
         format!("{},{}", keys.trim_end_matches('}'), more.trim_start_matches('{'))
     }
@@ -114,8 +117,11 @@ impl LastGood {
         if keys.is_none() && authorities.is_none() {
             return Err("it has no time".to_owned());
         }
-        let lineage =
-            Lineage { sequence: Lineage::sequence_of(document), first: document.text("first").map(str::to_owned) };
+        let lineage = Lineage {
+            sequence: Lineage::sequence_of(document),
+            first: document.text("first").map(str::to_owned),
+            vouching: document.array("vouching").map(|texts| Arc::new(Authorities::of_base64(texts))),
+        };
         Ok(Self { keys, authorities, lineage })
     }
 }
