@@ -13,7 +13,7 @@ use super::key_file::read_bounded;
 use super::origin::Origin;
 use super::outbound::Outbound;
 use super::server_identity::{Server, ServerSvid};
-use super::source::{Confirmed, SourceKeys, locked};
+use super::source::{Confirmed, KeysNow, SourceKeys, locked};
 use super::{Endpoint, EndpointProfile};
 use crate::clock::{Lifetime, Timestamp};
 use crate::identity::SpiffeId;
@@ -145,7 +145,7 @@ impl BundleEndpoint {
     /// A sentence, when it is older than the one that is held. Then it adds nothing and confirms nothing, and what it lacks is
     /// withdrawn all the same: a key that is missing in any bundle of the endpoint may be one that leaked. Once what is held
     /// has grown stale, or an operator has given other first authorities, whatever the endpoint says is taken: its numbers may
-    /// have begun anew.
+    /// have begun anew. A bundle without a number is taken, and the number before it stays the one that later ones are compared with.
     pub(super) fn take(
         &mut self,
         bundle: Bundle,
@@ -154,16 +154,17 @@ impl BundleEndpoint {
         began: Timestamp,
     ) -> Result<(), String> {
         let Bundle { keys: set, authorities, sequence, hint } = bundle;
-        let held = locked(&keys.lineage).sequence;
         let (host, path) = (self.url.authority(), self.url.path());
         tracing::debug!(source = %keys.name, sequence, keys = set.keys().len(), "the bundle endpoint {host}{path} answered");
         let begins_anew = self.server.as_ref().is_some_and(|server| server.begins_anew);
-        if let (Some(held), Some(sequence), false) = (held, sequence, begins_anew)
-            && sequence < held
-            && withdraw_missing(&set, &authorities, keys, shared)
+        let current = held_within_max_stale(keys, shared.clock.now()).filter(|_held| !begins_anew);
+        let earlier = locked(&keys.lineage).sequence.filter(|_sequence| current.is_some());
+        if let (Some(held), Some(earlier), Some(sequence)) = (current, earlier, sequence)
+            && sequence < earlier
         {
+            withdraw_missing(held, &set, &authorities, keys, shared);
             return Err(format!(
-                "its bundle has spiffe_sequence {sequence}, and an earlier one had {held}: what it lacks is withdrawn, and \
+                "its bundle has spiffe_sequence {sequence}, and an earlier one had {earlier}: what it lacks is withdrawn, and \
                  nothing in it is added before max_stale has passed"
             ));
         }
@@ -173,7 +174,8 @@ impl BundleEndpoint {
         let of_its_own = self.server.as_ref().filter(|server| server.serves_its_own);
         let vouching = of_its_own.map(|_server| Arc::new(authorities.clone()));
         keys.vouches_by(authorities, Confirmed::At(began));
-        *locked(&keys.lineage) = Lineage { sequence, first, vouching };
+        // A bundle without a number is ordered by nothing, and does not make an older one the newest.
+        *locked(&keys.lineage) = Lineage { sequence: sequence.or(earlier), first, vouching };
         Ok(())
     }
 
@@ -187,19 +189,19 @@ impl BundleEndpoint {
     }
 }
 
-/// Takes from what is held what an older bundle lacks. `false`: nothing is held that may be used, so the older bundle is news.
-fn withdraw_missing(set: &KeySet, authorities: &Authorities, keys: &Arc<SourceKeys>, shared: &Shared) -> bool {
-    let now = shared.clock.now();
-    let Some(held) = keys.held().map(|held| held.at(now)) else { return false };
-    if now.since(held.confirmed_at) > *locked(&keys.max_stale) {
-        return false;
-    }
+/// What is held, unless it has grown stale: then any bundle is news.
+fn held_within_max_stale(keys: &SourceKeys, now: Timestamp) -> Option<KeysNow> {
+    let held = keys.held()?.at(now);
+    (now.since(held.confirmed_at) <= *locked(&keys.max_stale)).then_some(held)
+}
+
+/// Takes from what is held what an older bundle lacks.
+fn withdraw_missing(held: KeysNow, set: &KeySet, authorities: &Authorities, keys: &Arc<SourceKeys>, shared: &Shared) {
     shared.ledger.publish(keys, held.set.common_with(set), Confirmed::At(held.confirmed_at));
-    if let (Some((held, confirmed_at)), false) = (keys.authorities.at(now), keys.cancel.is_cancelled()) {
+    if let (Some((held, confirmed_at)), false) = (keys.authorities.at(shared.clock.now()), keys.cancel.is_cancelled()) {
         let common = held.common_with(authorities);
         keys.authorities.publish(keys.name.as_str(), common, Confirmed::At(confirmed_at));
     }
-    true
 }
 
 impl SpiffeServer {

@@ -198,14 +198,24 @@ async fn bun_06_an_older_bundle_adds_nothing_and_its_withdrawals_count() {
     assert_eq!(key_ids(&source, stand.now()), ids(&[&first]), "not the third, and not the second any more");
     assert_eq!(authorities(&stand, &source), Some(1), "not the new one");
     assert_eq!(source.keys_at(stand.now()).unwrap().confirmed_at, confirmed, "nothing was confirmed");
-    // The same number and none at all order nothing.
-    for sequence in [json!(5), Value::Null, json!(4)] {
+    // The same number and none at all order nothing, and none at all makes nobody forget the last one.
+    for sequence in [json!(5), Value::Null, json!(5)] {
         partner.say(|bundle| bundle["spiffe_sequence"] = sequence.clone());
         attempt(&stand).await;
         assert_eq!(why(&stand), "", "{sequence}");
         assert_eq!(key_ids(&source, stand.now()), ids(&[&first, &third]), "{sequence}");
         assert_eq!(authorities(&stand, &source), Some(2), "{sequence}");
     }
+    let fourth = partner.domain.publish_new(Algorithm::ES256).unwrap().kid().to_owned();
+    for sequence in [Value::Null, json!(4), json!(-1), json!(4)] {
+        let taken = !sequence.as_i64().is_some_and(|sequence| sequence > 0);
+        partner.say(|bundle| bundle["spiffe_sequence"] = sequence.clone());
+        attempt(&stand).await;
+        assert_eq!(why(&stand).contains("spiffe_sequence 4, and an earlier one had 5"), !taken, "{sequence}");
+    }
+    let fifth = partner.domain.publish_new(Algorithm::ES256).unwrap().kid().to_owned();
+    attempt(&stand).await;
+    assert_eq!(key_ids(&source, stand.now()), ids(&[&first, &third, &fourth]), "not {fifth}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
