@@ -104,7 +104,7 @@ impl Trust {
                     fresh.push(Arc::clone(&keys));
                     keys
                 });
-                *locked(&keys.max_stale) = settings.max_stale;
+                keys.may_serve_for(settings.max_stale);
                 let liveness = self.liveness(settings, &old);
                 let clock = Arc::clone(&self.shared.clock);
                 Arc::new(TrustedSource { settings: settings.clone(), keys, clock, liveness })

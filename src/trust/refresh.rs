@@ -101,3 +101,20 @@ impl Upstream {
         }
     }
 }
+
+impl SourceKeys {
+    /// Somebody needs what has grown stale: a source that can be asked is asked, at most once in 30 s.
+    pub(super) fn want(&self, at: Timestamp) {
+        if let Some(gate) = &self.gate {
+            gate.want(at);
+        }
+    }
+
+    /// The time that the newest generation gives it. With less of it a source is asked at once: its next attempt was planned for more.
+    pub(super) fn may_serve_for(&self, max_stale: Lifetime) {
+        let before = std::mem::replace(&mut *locked(&self.max_stale), max_stale);
+        if let (true, Some(gate)) = (max_stale < before, &self.gate) {
+            gate.demand();
+        }
+    }
+}

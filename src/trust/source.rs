@@ -79,17 +79,13 @@ impl TrustedSource {
         };
         let now = held.at(at);
         if now.is_from_ahead(at) {
-            if let Some(gate) = &self.keys.gate {
-                gate.want(at);
-            }
+            self.keys.want(at);
             let why = format!("the clock was set back, to {at:?}, and they have not been confirmed since");
             return Err(KeysUnusable::Stale { confirmed_at: now.confirmed_at, why });
         }
         if at > self.deadline(now.confirmed_at, at) {
             // After a machine slept, the loop may not have woken yet.
-            if let Some(gate) = &self.keys.gate {
-                gate.want(at);
-            }
+            self.keys.want(at);
             let why = self.stale(self.keys.trouble.load().as_ref().map(|why| why.to_string()));
             return Err(KeysUnusable::Stale { confirmed_at: now.confirmed_at, why });
         }
@@ -106,10 +102,12 @@ impl TrustedSource {
             return Err(KeysUnusable::Unreachable { why: why() });
         };
         if confirmed_at > at.plus(CLOCK_DIFFERENCE) {
+            self.keys.want(at);
             let why = format!("the clock was set back, to {at:?}, and they have not been confirmed since");
             return Err(KeysUnusable::Stale { confirmed_at, why });
         }
         if at > self.deadline(confirmed_at, at) {
+            self.keys.want(at);
             return Err(KeysUnusable::Stale { confirmed_at, why: self.stale(self.keys.authorities.trouble()) });
         }
         Ok(set)
