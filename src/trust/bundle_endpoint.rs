@@ -26,6 +26,8 @@ const MOST_BYTES: u64 = 1024 * 1024;
 const REGULAR: Lifetime = Lifetime::from_minutes(5);
 /// Until the first bundle has come nobody knows its hint, and nothing by the trust domain can be verified.
 const BEFORE_THE_FIRST: Lifetime = Lifetime::from_minutes(1);
+/// However soon the keys are stale, an endpoint is not asked all the time.
+const SHORTEST_AFTER_A_FAILURE: Lifetime = Lifetime::from_minutes(1);
 /// A bundle cannot make us ask more often, in seconds.
 const SHORTEST_HINT: f64 = 10.0;
 /// A bundle cannot make us keep a withdrawn key for longer, in seconds.
@@ -179,14 +181,24 @@ impl BundleEndpoint {
         Ok(())
     }
 
-    /// The time until the next attempt, whether this one went well or not (FED-07), before jitter. Keys are asked for twice before
-    /// they are stale.
-    pub(super) fn interval(&self, keys: &SourceKeys) -> Lifetime {
-        let unsaid = if keys.held().is_some() { REGULAR } else { BEFORE_THE_FIRST };
-        let half = locked(&keys.max_stale).seconds() / 2;
-        let half = Lifetime::from_seconds(u32::try_from(half).unwrap_or(u32::MAX).max(SHORTEST_HINT as u32));
-        self.hint.unwrap_or(unsaid).min(half)
+    /// The time until the next attempt, before jitter: whether this one went well or not (FED-07) a third of `max_stale` at most,
+    /// and after one that failed a quarter of what is left before the keys are stale. A day's hint does not make one lost
+    /// connection an outage.
+    pub(super) fn interval(&self, keys: &SourceKeys, well: bool, now: Timestamp) -> Lifetime {
+        let Some(held) = keys.held() else { return BEFORE_THE_FIRST };
+        let max_stale = *locked(&keys.max_stale);
+        let regular =
+            self.hint.unwrap_or(REGULAR).min(part(max_stale, 3).max(Lifetime::from_seconds(SHORTEST_HINT as u32)));
+        if well {
+            return regular;
+        }
+        let left = held.at(now).confirmed_at.plus(max_stale).since(now);
+        regular.min(part(left, 4).max(SHORTEST_AFTER_A_FAILURE))
     }
+}
+
+fn part(of: Lifetime, parts: i64) -> Lifetime {
+    Lifetime::from_seconds(u32::try_from((of.seconds() / parts).max(0)).unwrap_or(u32::MAX))
 }
 
 /// What is held, unless it has grown stale: then any bundle is news.

@@ -54,7 +54,7 @@ pub(super) async fn run(keys: Arc<SourceKeys>, shared: Arc<Shared>) {
         let wait = match &endpoint {
             Upstream::Keys(endpoint) if well => about(freshness::until_next(endpoint.fresh_for()), &*shared.entropy),
             Upstream::Keys(_) => backoff.after_failure(&*shared.entropy),
-            Upstream::Bundle(endpoint) => about(endpoint.interval(&keys), &*shared.entropy),
+            Upstream::Bundle(endpoint) => about(endpoint.interval(&keys, well, shared.clock.now()), &*shared.entropy),
         };
         // From now, not from when the file is written: a slow disk does not delay the next attempt.
         let next = shared.clock.now().plus(wait);

@@ -108,13 +108,33 @@ async fn fed_07_bun_07_bun_08_an_endpoint_is_asked_at_its_hint_and_not_sooner_af
         assert_eq!(key_ids(&source, stand.now()), partner.key(), "JWK-15");
     }
     assert_eq!(partner.requests() - before, 4, "one request an interval");
-    // Keys are asked for twice before they are stale, whatever the hint.
-    partner.endpoint.behave_well();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fed_07_keys_are_asked_for_several_times_before_they_are_stale_whatever_the_hint() {
+    let stand = Stand::new();
+    let partner = Partner::start(&stand).await;
     partner.domain.set_refresh_hint(86_400);
+    let mut settings = partner.by_web();
     settings.max_stale = Lifetime::from_hours(1);
-    stand.trust.apply(&[settings]);
+    let source = started(&stand, &settings).await;
     let wait = attempt(&stand).await;
-    assert!((1_620..=1_980).contains(&wait), "{wait} s");
+    assert!((1_080..=1_320).contains(&wait), "{wait} s: a third");
+    // The endpoint is away at the wrong moment, and then for longer.
+    let confirmed = source.keys_at(stand.now()).unwrap().confirmed_at;
+    partner.endpoint.behave(BUNDLE_PATH, Behaviour::Status(503));
+    let mut waits = Vec::new();
+    while source.keys_at(stand.now()).is_ok() {
+        waits.push(attempt(&stand).await);
+    }
+    assert!((3..=16).contains(&waits.len()), "{waits:?}: neither once nor all the time");
+    assert!(waits.iter().all(|wait| (54..=660).contains(wait)), "{waits:?}: a quarter of what is left, and a minute");
+    let late = stand.now().since(confirmed.plus(settings.max_stale)).seconds();
+    assert!(late <= 66, "{late} s: somebody asks up to the end");
+    assert!((54..=66).contains(&attempt(&stand).await), "stale keys are asked for once a minute");
+    partner.endpoint.behave_well();
+    attempt(&stand).await;
+    assert_eq!((key_ids(&source, stand.now()), authorities(&stand, &source)), (partner.key(), Some(1)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
