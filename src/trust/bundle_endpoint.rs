@@ -12,6 +12,7 @@ use super::engine::Shared;
 use super::key_file::read_bounded;
 use super::origin::Origin;
 use super::outbound::Outbound;
+use super::reading::Reading;
 use super::server_identity::{Server, ServerSvid};
 use super::source::{Confirmed, KeysNow, SourceKeys, locked};
 use super::{Endpoint, EndpointProfile};
@@ -101,6 +102,7 @@ struct SpiffeServer {
     shown: Option<String>,
     /// Whether they are others than when the bundle came that is held, and of the same trust domain.
     begins_anew: bool,
+    reading: Reading<Result<Authorities, String>>,
 }
 
 impl BundleEndpoint {
@@ -117,7 +119,8 @@ impl BundleEndpoint {
             EndpointProfile::Spiffe { server_id, first } => {
                 let serves_its_own = server_id.is_member_of(trust_domain);
                 let (id, first) = (server_id.clone(), first.clone());
-                let server = SpiffeServer { id, first, serves_its_own, shown: None, begins_anew: false };
+                let reading = Reading::default();
+                let server = SpiffeServer { id, first, serves_its_own, shown: None, begins_anew: false, reading };
                 (Some(server), Outbound::new(endpoint(None)))
             }
         };
@@ -221,8 +224,7 @@ impl SpiffeServer {
     /// Other authorities in the file of the first bundle are the word of an operator: they count until a bundle has come by them.
     async fn authorities(&mut self, keys: &SourceKeys) -> Result<Arc<Authorities>, String> {
         let path = self.first.clone();
-        let read = tokio::task::spawn_blocking(move || first_authorities(&path));
-        let first = read.await.map_err(|_gone| "reading the first bundle was interrupted".to_owned())?;
+        let first = self.reading.of("the first bundle", move || first_authorities(&path)).await.flatten();
         let Lineage { first: known, vouching, .. } = locked(&keys.lineage).clone();
         self.shown = first.as_ref().ok().map(Authorities::fingerprint).or_else(|| known.clone());
         self.begins_anew = self.serves_its_own && known.is_some() && known != self.shown;

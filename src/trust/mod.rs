@@ -27,6 +27,7 @@ mod own_svid;
 mod public_keys;
 mod push;
 mod pushed;
+mod reading;
 mod refresh;
 mod server_identity;
 mod settings;

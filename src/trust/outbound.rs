@@ -22,6 +22,7 @@ use super::Endpoint;
 use super::freshness;
 use super::key_file::read_bounded;
 use super::names::{self, Lookup, PinnedNames};
+use super::reading::Reading;
 use super::server_identity::{NotTheServer, Server};
 use crate::clock::{Lifetime, Timestamp};
 use crate::reason::quoted;
@@ -45,6 +46,7 @@ pub(super) struct Outbound {
     /// For how long that answer is fresh, if it says.
     fresh_for: Option<Lifetime>,
     manner: Manner,
+    reading: Reading<Result<Prepared, String>>,
 }
 
 /// How it asks.
@@ -71,7 +73,7 @@ impl Outbound {
     /// Names become addresses by `lookup`.
     pub(super) fn with_lookup(endpoint: Endpoint, lookup: Lookup) -> Self {
         let manner = Manner { server: Server::Named, names: PinnedNames::new(lookup), idle: None };
-        Self { endpoint, built: None, date: None, fresh_for: None, manner }
+        Self { endpoint, built: None, date: None, fresh_for: None, manner, reading: Reading::default() }
     }
 
     /// The client for our own public URL, which may be plain http on a loopback address.
@@ -176,9 +178,8 @@ impl Outbound {
     /// Reads the authorities and the token anew (K8S-21); the client is built again when the authorities have changed.
     async fn prepare(&mut self) -> Result<(reqwest::Client, Option<HeaderValue>), String> {
         let (endpoint, built, manner) = (self.endpoint.clone(), self.built.take(), self.manner.clone());
-        let reading = tokio::task::spawn_blocking(move || read_files(&endpoint, built, manner));
-        let (ca, client, token) =
-            reading.await.map_err(|_gone| "preparing the request was interrupted".to_owned())??;
+        let read = move || read_files(&endpoint, built, manner);
+        let (ca, client, token) = self.reading.of("the files for its requests", read).await??;
         self.built = Some((ca, client.clone()));
         Ok((client, token))
     }
@@ -242,11 +243,10 @@ fn tls_fault<'a>(cause: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> 
 
 type Built = (Vec<u8>, reqwest::Client);
 
-fn read_files(
-    endpoint: &Endpoint,
-    built: Option<Built>,
-    manner: Manner,
-) -> Result<(Vec<u8>, reqwest::Client, Option<HeaderValue>), String> {
+/// The authorities, the client that was built with them, and our token.
+type Prepared = (Vec<u8>, reqwest::Client, Option<HeaderValue>);
+
+fn read_files(endpoint: &Endpoint, built: Option<Built>, manner: Manner) -> Result<Prepared, String> {
     let token = endpoint.token.as_deref().map(read_token).transpose()?;
     let ca = match &endpoint.ca {
         Some(path) => read_bounded(path, MOST_CA_BYTES)?,
