@@ -148,7 +148,8 @@ impl<T> Kept<T> {
     }
 }
 
-fn path_of(directory: &Path, source: &SourceName) -> PathBuf {
+/// Where the keys of a source are kept.
+pub(super) fn path_of(directory: &Path, source: &SourceName) -> PathBuf {
     directory.join("keys").join(format!("{source}.json"))
 }
 
@@ -198,15 +199,4 @@ pub(super) fn write(directory: &Path, source: &SourceName, origin: &str, good: &
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
     fs::rename(&unfinished, &path)
-}
-
-/// Removes the file of a source that is no more (FED-08).
-///
-/// # Errors
-/// What the file system says; a file that is not there is none.
-pub(super) fn forget(directory: &Path, source: &SourceName) -> io::Result<()> {
-    match fs::remove_file(path_of(directory, source)) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other,
-    }
 }

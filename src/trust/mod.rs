@@ -12,6 +12,7 @@ mod engine;
 mod extend;
 mod extension;
 mod freshness;
+mod keeping;
 mod key_endpoint;
 mod key_file;
 mod known_issuers;

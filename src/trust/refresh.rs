@@ -56,10 +56,9 @@ pub(super) async fn run(keys: Arc<SourceKeys>, shared: Arc<Shared>) {
             Upstream::Keys(_) => backoff.after_failure(&*shared.entropy),
             Upstream::Bundle(endpoint) => about(endpoint.interval(&keys, well, shared.clock.now()), &*shared.entropy),
         };
-        // From now, not from when the file is written: a slow disk does not delay the next attempt.
         let next = shared.clock.now().plus(wait);
         keys.plan(Some(next));
-        shared.keep(&keys).await;
+        shared.keep_soon(&keys);
         tokio::select! {
             () = keys.cancel.cancelled() => return,
             () = shared.clock.sleep_until(next) => {}

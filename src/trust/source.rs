@@ -3,6 +3,7 @@
 //! A reader takes a snapshot and never waits. Keys that nobody has confirmed within `max_stale` are never handed out.
 
 use std::fmt;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwapOption;
@@ -217,6 +218,8 @@ pub(super) struct SourceKeys {
     pub(super) origin: Origin,
     pub(super) digest: String,
     pub(super) cancel: CancellationToken,
+    /// Taken out or re-pointed: nothing of it is written any more.
+    pub(super) gone: AtomicBool,
     /// Only where the source can be asked.
     pub(super) gate: Option<Gate>,
     /// Only where keys are pushed.
@@ -245,6 +248,7 @@ impl SourceKeys {
             authorities: Shelf::new(origin.is_trust_domain()),
             origin,
             cancel,
+            gone: AtomicBool::new(false),
             tally: Mutex::default(),
             written: Mutex::default(),
             extension: ArcSwapOption::empty(),

@@ -1,6 +1,6 @@
 //! Bundles from a SPIFFE bundle endpoint: what of them counts, and when they are asked for.
 
-use super::super::EndpointProfile;
+use super::super::{EndpointProfile, ExtensionOrder};
 use super::*;
 use crate::world::spiffe_agent::PretendTrustDomain;
 use crate::world::spiffe_agent::{BUNDLE_PATH, BundleEndpoint};
@@ -277,6 +277,60 @@ async fn fed_08_a_trust_domain_that_is_removed_leaves_nothing_behind() {
     let source = started(&stand, &settings).await;
     assert_eq!((key_ids(&source, stand.now()), authorities(&stand, &source)), (None, None), "it begins anew");
     assert_eq!(partner.requests(), asked, "nobody asked meanwhile");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fed_08_a_trust_domain_that_is_removed_with_a_restart_leaves_nothing_behind() {
+    let mut stand = Stand::new();
+    let partner = Partner::start(&stand).await;
+    let mut settings = vec![partner.by_web(), cluster_file("eu1", &stand.write("eu1.json", jwks(&[&jwk("a")])))];
+    started(&stand, &settings[0]).await;
+    stand.trust.apply(&settings);
+    let order = ExtensionOrder {
+        source: settings[0].name.clone(),
+        by_time: Lifetime::from_hours(1),
+        by: "uid 0".to_owned(),
+        reason: String::new(),
+    };
+    let kept =
+        ["keys/partner.json", "extensions/partner.json", "keys/eu1.json"].map(|name| stand.path("state").join(name));
+    until("kept", || kept[0].exists() && kept[2].exists()).await;
+    stand.trust.extend(order).await.unwrap();
+    assert!(kept[1].exists());
+    let others = ["state/keys/notes.txt", "state/keys/Not A Source.json"].map(|name| stand.write(name, "{}"));
+    stand.write("state/keys/partner.pushes.json", "{}");
+    stand.restart().await;
+    let removed = settings.remove(0);
+    stand.trust.apply(&settings);
+    until("forgotten", || !kept[0].exists() && !kept[1].exists()).await;
+    until("pushes too", || !stand.path("state/keys/partner.pushes.json").exists()).await;
+    assert!(kept[2].exists() && others.iter().all(|other| other.exists()), "others are left alone");
+    partner.endpoint.stop().await;
+    stand.restart().await;
+    let source = started(&stand, &removed).await;
+    assert_eq!((key_ids(&source, stand.now()), authorities(&stand, &source)), (None, None), "it begins anew");
+    assert_eq!(stand.status("partner").extension, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fed_08_a_trust_domain_that_comes_back_at_once_begins_anew() {
+    let stand = Stand::new();
+    let partner = Partner::start(&stand).await;
+    let settings = partner.by_web();
+    started(&stand, &settings).await;
+    let kept = stand.path("state/keys/partner.json");
+    until("kept", || kept.exists()).await;
+    partner.endpoint.stop().await;
+    // The disk is slow: nothing can be removed yet.
+    let slow = stand.trust.shared.writing.lock().await;
+    stand.trust.apply(&[]);
+    let source = source(&stand.trust.apply(std::slice::from_ref(&settings)), "partner");
+    assert_eq!((key_ids(&source, stand.now()), authorities(&stand, &source)), (None, None));
+    drop(slow);
+    until("forgotten", || !kept.exists()).await;
+    partner.endpoint.start_again().await.unwrap();
+    stand.through_attempts("partner", "it has come again", || key_ids(&source, stand.now()) == partner.key()).await;
+    until("kept again", || kept.exists()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
