@@ -12,8 +12,9 @@ use super::engine::Shared;
 use super::key_file::read_bounded;
 use super::origin::Origin;
 use super::outbound::Outbound;
+use super::reading::Reading;
 use super::server_identity::{Server, ServerSvid};
-use super::source::{Confirmed, SourceKeys, locked};
+use super::source::{Confirmed, KeysNow, SourceKeys, locked};
 use super::{Endpoint, EndpointProfile};
 use crate::clock::{Lifetime, Timestamp};
 use crate::identity::SpiffeId;
@@ -26,18 +27,23 @@ const MOST_BYTES: u64 = 1024 * 1024;
 const REGULAR: Lifetime = Lifetime::from_minutes(5);
 /// Until the first bundle has come nobody knows its hint, and nothing by the trust domain can be verified.
 const BEFORE_THE_FIRST: Lifetime = Lifetime::from_minutes(1);
+/// However soon the keys are stale, an endpoint is not asked all the time.
+const SHORTEST_AFTER_A_FAILURE: Lifetime = Lifetime::from_minutes(1);
 /// A bundle cannot make us ask more often, in seconds.
 const SHORTEST_HINT: f64 = 10.0;
 /// A bundle cannot make us keep a withdrawn key for longer, in seconds.
 const LONGEST_HINT: f64 = 86_400.0;
 
-/// Where the bundle that is held stands among others.
+/// Where the newest bundle stands among others: the last one that was taken as a whole.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Lineage {
     /// Its `spiffe_sequence`.
     pub(super) sequence: Option<u64>,
     /// The fingerprint of the first bundle's authorities when it came.
     pub(super) first: Option<String>,
+    /// Its authorities, where an X.509-SVID of the same trust domain is shown by the endpoint: they vouch for that, also when
+    /// an older bundle has withdrawn some of them for callers. An endpoint whose state was restored would lock itself out.
+    pub(super) vouching: Option<Arc<Authorities>>,
 }
 
 impl Lineage {
@@ -96,6 +102,7 @@ struct SpiffeServer {
     shown: Option<String>,
     /// Whether they are others than when the bundle came that is held, and of the same trust domain.
     begins_anew: bool,
+    reading: Reading<Result<Authorities, String>>,
 }
 
 impl BundleEndpoint {
@@ -112,23 +119,24 @@ impl BundleEndpoint {
             EndpointProfile::Spiffe { server_id, first } => {
                 let serves_its_own = server_id.is_member_of(trust_domain);
                 let (id, first) = (server_id.clone(), first.clone());
-                let server = SpiffeServer { id, first, serves_its_own, shown: None, begins_anew: false };
+                let reading = Reading::default();
+                let server = SpiffeServer { id, first, serves_its_own, shown: None, begins_anew: false, reading };
                 (Some(server), Outbound::new(endpoint(None)))
             }
         };
         Some(Self { url: url.clone(), server, outbound, hint: None })
     }
 
-    /// What the other side's clock said in its last answer.
-    pub(super) const fn date(&self) -> Option<Timestamp> {
-        self.outbound.date()
+    /// What the other side's clock said in the answer to the last request; once.
+    pub(super) const fn take_date(&mut self) -> Option<Timestamp> {
+        self.outbound.take_date()
     }
 
     /// # Errors
     /// A sentence for the operator.
     pub(super) async fn fetch(&mut self, keys: &SourceKeys, now: Timestamp) -> Result<Bundle, String> {
         if let Some(server) = &mut self.server {
-            let authorities = server.authorities(keys, now).await?;
+            let authorities = server.authorities(keys).await?;
             self.outbound.expect(Server::Svid(ServerSvid { id: server.id.clone(), authorities, at: now }));
         }
         let body = self.outbound.get_following(&self.url).await?;
@@ -142,7 +150,7 @@ impl BundleEndpoint {
     /// A sentence, when it is older than the one that is held. Then it adds nothing and confirms nothing, and what it lacks is
     /// withdrawn all the same: a key that is missing in any bundle of the endpoint may be one that leaked. Once what is held
     /// has grown stale, or an operator has given other first authorities, whatever the endpoint says is taken: its numbers may
-    /// have begun anew.
+    /// have begun anew. A bundle without a number is taken, and the number before it stays the one that later ones are compared with.
     pub(super) fn take(
         &mut self,
         bundle: Bundle,
@@ -151,65 +159,77 @@ impl BundleEndpoint {
         began: Timestamp,
     ) -> Result<(), String> {
         let Bundle { keys: set, authorities, sequence, hint } = bundle;
-        let held = locked(&keys.lineage).sequence;
         let (host, path) = (self.url.authority(), self.url.path());
         tracing::debug!(source = %keys.name, sequence, keys = set.keys().len(), "the bundle endpoint {host}{path} answered");
         let begins_anew = self.server.as_ref().is_some_and(|server| server.begins_anew);
-        if let (Some(held), Some(sequence), false) = (held, sequence, begins_anew)
-            && sequence < held
-            && withdraw_missing(&set, &authorities, keys, shared)
+        let current = held_within_max_stale(keys, shared.clock.now()).filter(|_held| !begins_anew);
+        let earlier = locked(&keys.lineage).sequence.filter(|_sequence| current.is_some());
+        if let (Some(held), Some(earlier), Some(sequence)) = (current, earlier, sequence)
+            && sequence < earlier
         {
+            withdraw_missing(held, &set, &authorities, keys, shared);
             return Err(format!(
-                "its bundle has spiffe_sequence {sequence}, and an earlier one had {held}: what it lacks is withdrawn, and \
+                "its bundle has spiffe_sequence {sequence}, and an earlier one had {earlier}: what it lacks is withdrawn, and \
                  nothing in it is added before max_stale has passed"
             ));
         }
         self.hint = hint;
         shared.ledger.publish(keys, set, Confirmed::At(began));
-        keys.vouches_by(authorities, Confirmed::At(began));
         let first = self.server.as_ref().and_then(|server| server.shown.clone());
-        *locked(&keys.lineage) = Lineage { sequence, first };
+        let of_its_own = self.server.as_ref().filter(|server| server.serves_its_own);
+        let vouching = of_its_own.map(|_server| Arc::new(authorities.clone()));
+        keys.vouches_by(authorities, Confirmed::At(began));
+        // A bundle without a number is ordered by nothing, and does not make an older one the newest.
+        *locked(&keys.lineage) = Lineage { sequence: sequence.or(earlier), first, vouching };
         Ok(())
     }
 
-    /// The time until the next attempt, whether this one went well or not (FED-07), before jitter. Keys are asked for twice before
-    /// they are stale.
-    pub(super) fn interval(&self, keys: &SourceKeys) -> Lifetime {
-        let unsaid = if keys.held().is_some() { REGULAR } else { BEFORE_THE_FIRST };
-        let half = locked(&keys.max_stale).seconds() / 2;
-        let half = Lifetime::from_seconds(u32::try_from(half).unwrap_or(u32::MAX).max(SHORTEST_HINT as u32));
-        self.hint.unwrap_or(unsaid).min(half)
+    /// The time until the next attempt, before jitter: whether this one went well or not (FED-07) a third of `max_stale` at most,
+    /// and after one that failed a quarter of what is left before the keys are stale. A day's hint does not make one lost
+    /// connection an outage.
+    pub(super) fn interval(&self, keys: &SourceKeys, well: bool, now: Timestamp) -> Lifetime {
+        let Some(held) = keys.held() else { return BEFORE_THE_FIRST };
+        let max_stale = *locked(&keys.max_stale);
+        let regular =
+            self.hint.unwrap_or(REGULAR).min(part(max_stale, 3).max(Lifetime::from_seconds(SHORTEST_HINT as u32)));
+        if well {
+            return regular;
+        }
+        let left = held.at(now).confirmed_at.plus(max_stale).since(now);
+        regular.min(part(left, 4).max(SHORTEST_AFTER_A_FAILURE))
     }
 }
 
-/// Takes from what is held what an older bundle lacks. `false`: nothing is held that may be used, so the older bundle is news.
-fn withdraw_missing(set: &KeySet, authorities: &Authorities, keys: &Arc<SourceKeys>, shared: &Shared) -> bool {
-    let now = shared.clock.now();
-    let Some(held) = keys.held().map(|held| held.at(now)) else { return false };
-    if now.since(held.confirmed_at) > *locked(&keys.max_stale) {
-        return false;
-    }
+fn part(of: Lifetime, parts: i64) -> Lifetime {
+    Lifetime::from_seconds(u32::try_from((of.seconds() / parts).max(0)).unwrap_or(u32::MAX))
+}
+
+/// What is held, unless it has grown stale: then any bundle is news.
+fn held_within_max_stale(keys: &SourceKeys, now: Timestamp) -> Option<KeysNow> {
+    let held = keys.held()?.at(now);
+    (now.since(held.confirmed_at) <= *locked(&keys.max_stale)).then_some(held)
+}
+
+/// Takes from what is held what an older bundle lacks.
+fn withdraw_missing(held: KeysNow, set: &KeySet, authorities: &Authorities, keys: &Arc<SourceKeys>, shared: &Shared) {
     shared.ledger.publish(keys, held.set.common_with(set), Confirmed::At(held.confirmed_at));
-    if let (Some((held, confirmed_at)), false) = (keys.authorities.at(now), keys.cancel.is_cancelled()) {
+    if let (Some((held, confirmed_at)), false) = (keys.authorities.at(shared.clock.now()), keys.cancel.is_cancelled()) {
         let common = held.common_with(authorities);
         keys.authorities.publish(keys.name.as_str(), common, Confirmed::At(confirmed_at));
     }
-    true
 }
 
 impl SpiffeServer {
     /// Who may vouch for the server: the newest bundle of its trust domain, however old, and before there was one the first bundle.
     /// Other authorities in the file of the first bundle are the word of an operator: they count until a bundle has come by them.
-    async fn authorities(&mut self, keys: &SourceKeys, now: Timestamp) -> Result<Arc<Authorities>, String> {
+    async fn authorities(&mut self, keys: &SourceKeys) -> Result<Arc<Authorities>, String> {
         let path = self.first.clone();
-        let read = tokio::task::spawn_blocking(move || first_authorities(&path));
-        let first = read.await.map_err(|_gone| "reading the first bundle was interrupted".to_owned())?;
-        let stored = keys.authorities.at(now).map(|(set, _)| set).filter(|_| self.serves_its_own);
-        let known = locked(&keys.lineage).first.clone();
+        let first = self.reading.of("the first bundle", move || first_authorities(&path)).await.flatten();
+        let Lineage { first: known, vouching, .. } = locked(&keys.lineage).clone();
         self.shown = first.as_ref().ok().map(Authorities::fingerprint).or_else(|| known.clone());
         self.begins_anew = self.serves_its_own && known.is_some() && known != self.shown;
-        match stored {
-            Some(stored) if !self.begins_anew => Ok(stored),
+        match vouching {
+            Some(newest) if !self.begins_anew => Ok(newest),
             _ => first.map(Arc::new),
         }
     }

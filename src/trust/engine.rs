@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use arc_swap::ArcSwap;
@@ -14,7 +15,8 @@ use tokio_util::task::TaskTracker;
 
 use super::authorities::Authorities;
 use super::bundle_stream::Bundles;
-use super::last_good::{Last, LastGood};
+use super::keeping::{self, Keeping};
+use super::last_good::LastGood;
 use super::ledger::Ledger;
 use super::origin::Origin;
 use super::source::{Confirmed, SourceKeys, locked};
@@ -23,13 +25,11 @@ use super::{
     Liveness, SourceKind, SourceSettings, SourceStatus, TrustView, TrustedSource, extension, key_file, last_good, push,
     refresh,
 };
-use crate::clock::{Clock, Lifetime};
+use crate::clock::Clock;
 use crate::entropy::Entropy;
 use crate::jose::KeySet;
 use crate::telemetry::LivenessNumbers;
 
-/// Confirmation alone is written at most this often.
-const KEEP: Lifetime = Lifetime::from_minutes(1);
 /// Fetches at one time: with answers of 1 MiB at most, this bounds what a fleet of odd upstreams costs in memory.
 const MOST_FETCHES: usize = 64;
 
@@ -42,6 +42,7 @@ pub struct Trust {
     agents: Mutex<Agents>,
     pub(super) current: ArcSwap<Vec<Arc<TrustedSource>>>,
     liveness_numbers: OnceLock<LivenessNumbers>,
+    begun: OnceLock<()>,
 }
 
 /// By address and by what the stream carries.
@@ -54,8 +55,9 @@ pub(super) struct Shared {
     pub(super) ledger: Ledger,
     /// One place for each fetch under way.
     pub(super) fetches: Semaphore,
-    /// One writer at a time: both streams of an agent, and a source's task before and after a reload, mean the same file.
+    /// One writer at a time: an operator's order, a push and the task that keeps files mean the same folder.
     pub(super) writing: tokio::sync::Mutex<()>,
+    pub(super) keeping: Keeping,
     pub(super) directory: PathBuf,
 }
 
@@ -74,6 +76,7 @@ impl Trust {
                 ledger: Ledger::default(),
                 fetches: Semaphore::new(MOST_FETCHES),
                 writing: tokio::sync::Mutex::default(),
+                keeping: Keeping::default(),
                 directory: state_directory,
             }),
             cancel,
@@ -81,6 +84,7 @@ impl Trust {
             agents: Mutex::default(),
             current: ArcSwap::default(),
             liveness_numbers: OnceLock::new(),
+            begun: OnceLock::new(),
         })
     }
 
@@ -91,6 +95,11 @@ impl Trust {
     pub fn apply(self: &Arc<Self>, sources: &[SourceSettings]) -> TrustView {
         let mut agents = locked(&self.agents);
         let old = self.current.load_full();
+        if self.begun.set(()).is_ok() {
+            let names = sources.iter().map(|settings| settings.name.clone()).collect();
+            self.shared.keeping.forget_others(names);
+            self.tracker.spawn(keeping::run(Arc::clone(&self.shared), self.cancel.clone()));
+        }
         let mut fresh = Vec::new();
         let next: Vec<Arc<TrustedSource>> = sources
             .iter()
@@ -104,19 +113,20 @@ impl Trust {
                     fresh.push(Arc::clone(&keys));
                     keys
                 });
-                *locked(&keys.max_stale) = settings.max_stale;
+                keys.may_serve_for(settings.max_stale);
                 let liveness = self.liveness(settings, &old);
                 let clock = Arc::clone(&self.shared.clock);
                 Arc::new(TrustedSource { settings: settings.clone(), keys, clock, liveness })
             })
             .collect();
         for gone in old.iter().filter(|old| !next.iter().any(|new| Arc::ptr_eq(&new.keys, &old.keys))) {
+            gone.keys.gone.store(true, Ordering::SeqCst);
             gone.keys.cancel.cancel();
             gone.keys.attempted();
             gone.keys.authorities.attempted();
             gone.keys.authorities.disconnect(self.shared.clock.now());
-            if gone.keys.origin.is_trust_domain() && !next.iter().any(|new| new.settings.name == gone.settings.name) {
-                self.tracker.spawn(Arc::clone(&self.shared).forget(Arc::clone(&gone.keys)));
+            if !next.iter().any(|new| new.settings.name == gone.settings.name) {
+                self.shared.keeping.forget(gone.settings.name.clone());
             }
         }
         let current = next.iter().map(|source| (Arc::clone(&source.keys), source.settings.clone())).collect();
@@ -214,6 +224,9 @@ impl std::fmt::Debug for Trust {
 impl Shared {
     /// Takes over the last good keys of an earlier run.
     fn remember(&self, keys: &Arc<SourceKeys>) {
+        if self.keeping.forgets(&keys.name) {
+            return;
+        }
         match last_good::read(&self.directory, &keys.name, &keys.digest, self.clock.now()) {
             Ok(None) => {}
             Ok(Some(LastGood { keys: held, authorities, lineage })) => {
@@ -236,46 +249,6 @@ impl Shared {
         match extension::read(&self.directory, &keys.name, &keys.digest, self.clock.now()) {
             Ok(extension) => keys.remember(extension, self.clock.now()),
             Err(why) => tracing::warn!(source = %keys.name, "the extension of {} does not count: {why}", keys.name),
-        }
-    }
-
-    /// Writes the last good keys, if they have changed or were confirmed a while ago.
-    pub(super) async fn keep(self: &Arc<Self>, keys: &Arc<SourceKeys>) {
-        let _writing = self.writing.lock().await;
-        let now = self.clock.now();
-        let Some(good) = LastGood::of(keys, now) else { return };
-        let content = good.content();
-        let is_due = match &locked(&keys.written).last {
-            // A time ahead of now: the clock was set back, and what the file says is from then.
-            Some(last) => last.content != content || now.since(last.at) >= KEEP || last.at > now,
-            None => true,
-        };
-        if !is_due || keys.cancel.is_cancelled() {
-            return;
-        }
-        let (of, within) = (Arc::clone(keys), Arc::clone(self));
-        let write = move || last_good::write(&within.directory, &of.name, &of.digest, &good);
-        let written = match tokio::task::spawn_blocking(write).await {
-            Ok(written) => written.map_err(|error| error.to_string()),
-            Err(_interrupted) => Err("interrupted".to_owned()),
-        };
-        let mut state = locked(&keys.written);
-        let trouble = written.err();
-        if let (Some(why), true) = (&trouble, state.trouble != trouble) {
-            tracing::warn!(source = %keys.name, "the last good keys of {} cannot be written: {why}", keys.name);
-        }
-        // Counted from attempts: a full disk is not tried again at every poll.
-        state.last = Some(Last { content, at: now });
-        state.trouble = trouble;
-    }
-
-    /// Removes the file of a trust domain that is no more: when it comes back, it begins anew (FED-08).
-    async fn forget(self: Arc<Self>, keys: Arc<SourceKeys>) {
-        let _writing = self.writing.lock().await;
-        let (of, within) = (Arc::clone(&keys), Arc::clone(&self));
-        let forgotten = tokio::task::spawn_blocking(move || last_good::forget(&within.directory, &of.name)).await;
-        if let Ok(Err(error)) = forgotten {
-            tracing::warn!(source = %keys.name, "the last good keys of {} cannot be removed: {error}", keys.name);
         }
     }
 }

@@ -84,7 +84,8 @@ impl Extension {
     }
 }
 
-fn path_of(directory: &Path, source: &SourceName) -> PathBuf {
+/// Where the order for a source is kept.
+pub(super) fn path_of(directory: &Path, source: &SourceName) -> PathBuf {
     directory.join("extensions").join(format!("{source}.json"))
 }
 

@@ -6,7 +6,7 @@ use http::HeaderMap;
 use http::header::{AGE, CACHE_CONTROL, DATE, EXPIRES, HeaderName};
 
 use super::outbound::date_of;
-use crate::clock::Lifetime;
+use crate::clock::{Lifetime, Timestamp};
 
 /// Without any word of the source, and at the latest: a header makes nobody keep a withdrawn key for longer. API servers say an hour,
 /// and platforms that rotate weekly seven days. SPIFFE's own default, and well below the time that platforms publish a key before its first use.
@@ -38,8 +38,16 @@ pub(super) fn said_by(headers: &HeaderMap) -> Option<Lifetime> {
         Some(fresh) => fresh,
         None => before_expiry(headers)?,
     };
-    let age = text(headers, AGE).map_or(Lifetime::ZERO, seconds);
-    Some(Lifetime::from_seconds(u32::try_from((fresh.seconds() - age.seconds()).max(0)).unwrap_or(u32::MAX)))
+    Some(Lifetime::from_seconds(u32::try_from((fresh.seconds() - age(headers).seconds()).max(0)).unwrap_or(u32::MAX)))
+}
+
+/// What the clock of the side that answers says: `Date`, and what passed since when a cache kept the answer (RFC 9111 §5.1).
+pub(super) fn clock_of(headers: &HeaderMap) -> Option<Timestamp> {
+    Some(headers.get(DATE).and_then(date_of)?.plus(age(headers)))
+}
+
+fn age(headers: &HeaderMap) -> Lifetime {
+    text(headers, AGE).map_or(Lifetime::ZERO, seconds)
 }
 
 fn before_expiry(headers: &HeaderMap) -> Option<Lifetime> {

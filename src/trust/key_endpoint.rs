@@ -54,9 +54,9 @@ impl KeyEndpoint {
         Some(Self { outbound, ..endpoint })
     }
 
-    /// What the other side's clock said in its last answer.
-    pub(super) const fn date(&self) -> Option<Timestamp> {
-        self.outbound.date()
+    /// What the other side's clock said in the answer to the last request; once.
+    pub(super) const fn take_date(&mut self) -> Option<Timestamp> {
+        self.outbound.take_date()
     }
 
     /// For how long the key set that came last is fresh by its cache headers.

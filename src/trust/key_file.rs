@@ -24,7 +24,7 @@ const POLL: Lifetime = Lifetime::from_seconds(5);
 /// Reads the file again and again until the source is gone.
 pub(super) async fn run(keys: Arc<SourceKeys>, shared: Arc<Shared>) {
     loop {
-        shared.keep(&keys).await;
+        shared.keep_soon(&keys);
         let next = shared.clock.now().plus(POLL);
         keys.plan(Some(next));
         tokio::select! {

@@ -89,6 +89,9 @@ impl LastGood {
         if let Some(first) = &self.lineage.first {
             more.insert("first".to_owned(), first.as_str().into());
         }
+        if let Some(vouching) = &self.lineage.vouching {
+            more.insert("vouching".to_owned(), vouching.to_base64().into());
+        }
         let more = serde_json::Value::from(more).to_string();
         format!("{},{}", keys.trim_end_matches('}'), more.trim_start_matches('{'))
     }
@@ -114,8 +117,11 @@ impl LastGood {
         if keys.is_none() && authorities.is_none() {
             return Err("it has no time".to_owned());
         }
-        let lineage =
-            Lineage { sequence: Lineage::sequence_of(document), first: document.text("first").map(str::to_owned) };
+        let lineage = Lineage {
+            sequence: Lineage::sequence_of(document),
+            first: document.text("first").map(str::to_owned),
+            vouching: document.array("vouching").map(|texts| Arc::new(Authorities::of_base64(texts))),
+        };
         Ok(Self { keys, authorities, lineage })
     }
 }
@@ -142,7 +148,8 @@ impl<T> Kept<T> {
     }
 }
 
-fn path_of(directory: &Path, source: &SourceName) -> PathBuf {
+/// Where the keys of a source are kept.
+pub(super) fn path_of(directory: &Path, source: &SourceName) -> PathBuf {
     directory.join("keys").join(format!("{source}.json"))
 }
 
@@ -192,15 +199,4 @@ pub(super) fn write(directory: &Path, source: &SourceName, origin: &str, good: &
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
     fs::rename(&unfinished, &path)
-}
-
-/// Removes the file of a source that is no more (FED-08).
-///
-/// # Errors
-/// What the file system says; a file that is not there is none.
-pub(super) fn forget(directory: &Path, source: &SourceName) -> io::Result<()> {
-    match fs::remove_file(path_of(directory, source)) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other,
-    }
 }

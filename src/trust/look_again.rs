@@ -103,6 +103,12 @@ impl Gate {
         let _number = self.join(at);
     }
 
+    /// Asks for one more attempt whenever the last one was: an operator's word, which no stranger can give.
+    pub(super) fn demand(&self) {
+        locked(&self.state).wanted = true;
+        self.wanted.notify_one();
+    }
+
     pub(super) async fn look_again(&self, knows: impl Fn() -> bool, at: Timestamp, clock: &dyn Clock) -> LookAgain {
         if knows() {
             return LookAgain::Found;

@@ -11,7 +11,7 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use http::header::{ACCEPT, AUTHORIZATION, DATE, LOCATION};
+use http::header::{ACCEPT, AUTHORIZATION, LOCATION};
 use http::{HeaderValue, StatusCode};
 use url::Url;
 use zeroize::Zeroize;
@@ -22,6 +22,7 @@ use super::Endpoint;
 use super::freshness;
 use super::key_file::read_bounded;
 use super::names::{self, Lookup, PinnedNames};
+use super::reading::Reading;
 use super::server_identity::{NotTheServer, Server};
 use crate::clock::{Lifetime, Timestamp};
 use crate::reason::quoted;
@@ -44,11 +45,12 @@ pub(super) struct Outbound {
     endpoint: Endpoint,
     /// The client, and the authorities it was built with.
     built: Option<Built>,
-    /// The `Date` of the last answer.
+    /// What the other side's clock said in the answer to the last request, if one came.
     date: Option<Timestamp>,
-    /// For how long the last answer is fresh, if it says.
+    /// For how long that answer is fresh, if it says.
     fresh_for: Option<Lifetime>,
     manner: Manner,
+    reading: Reading<Result<Prepared, String>>,
 }
 
 /// How it asks.
@@ -78,7 +80,7 @@ impl Outbound {
     pub(super) fn with_lookup(endpoint: Endpoint, lookup: Lookup) -> Self {
         let manner =
             Manner { server: Server::Named, names: PinnedNames::new(lookup), idle: None, ca_setting: SOURCE_CA };
-        Self { endpoint, built: None, date: None, fresh_for: None, manner }
+        Self { endpoint, built: None, date: None, fresh_for: None, manner, reading: Reading::default() }
     }
 
     /// The client for our own public URL, which may be plain http on a loopback address.
@@ -107,9 +109,10 @@ impl Outbound {
         &self.endpoint
     }
 
-    /// What the other side's clock said in its last answer (RFC 9110 §6.6.1), in whole seconds.
-    pub(super) const fn date(&self) -> Option<Timestamp> {
-        self.date
+    /// What the other side's clock said in the answer to the last request (RFC 9110 §6.6.1), in whole seconds: once, and `None`
+    /// when there was no answer since.
+    pub(super) const fn take_date(&mut self) -> Option<Timestamp> {
+        self.date.take()
     }
 
     /// For how long the last answer is fresh by its cache headers; `None` when they do not say.
@@ -151,6 +154,8 @@ impl Outbound {
         if url.host() != self.endpoint.url.host() {
             return Err(fault("only the configured host is asked".to_owned()));
         }
+        // Without an answer nothing is known of their clock: what the one before said was true then.
+        (self.date, self.fresh_for) = (None, None);
         let (client, token) = self.prepare().await.map_err(fault)?;
         let mut request = client.get(url.clone()).header(ACCEPT, "application/jwk-set+json, application/json");
         let ours = match token {
@@ -166,7 +171,7 @@ impl Outbound {
         if let Some(address) = response.remote_addr() {
             self.manner.names.answered_by(address.ip());
         }
-        self.date = response.headers().get(DATE).and_then(date_of);
+        self.date = freshness::clock_of(response.headers());
         self.fresh_for = freshness::said_by(response.headers());
         if response.status() != StatusCode::OK {
             let location = response.headers().get(LOCATION).cloned();
@@ -185,9 +190,8 @@ impl Outbound {
     /// Reads the authorities and the token anew (K8S-21); the client is built again when the authorities have changed.
     async fn prepare(&mut self) -> Result<(reqwest::Client, Option<HeaderValue>), String> {
         let (endpoint, built, manner) = (self.endpoint.clone(), self.built.take(), self.manner.clone());
-        let reading = tokio::task::spawn_blocking(move || read_files(&endpoint, built, manner));
-        let (ca, client, token) =
-            reading.await.map_err(|_gone| "preparing the request was interrupted".to_owned())??;
+        let read = move || read_files(&endpoint, built, manner);
+        let (ca, client, token) = self.reading.of("the files for its requests", read).await??;
         self.built = Some((ca, client.clone()));
         Ok((client, token))
     }
@@ -251,11 +255,10 @@ fn tls_fault<'a>(cause: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> 
 
 type Built = (Vec<u8>, reqwest::Client);
 
-fn read_files(
-    endpoint: &Endpoint,
-    built: Option<Built>,
-    manner: Manner,
-) -> Result<(Vec<u8>, reqwest::Client, Option<HeaderValue>), String> {
+/// The authorities, the client that was built with them, and our token.
+type Prepared = (Vec<u8>, reqwest::Client, Option<HeaderValue>);
+
+fn read_files(endpoint: &Endpoint, built: Option<Built>, manner: Manner) -> Result<Prepared, String> {
     let token = endpoint.token.as_deref().map(read_token).transpose()?;
     let ca = match &endpoint.ca {
         Some(path) => read_bounded(path, MOST_CA_BYTES)?,

@@ -108,7 +108,11 @@ impl Door {
 /// Takes over what an earlier run knew of pushes, and the first keys. Blocks on the file system.
 pub(super) fn begin(keys: &Arc<SourceKeys>, shared: &Shared) {
     let Some(door) = &keys.door else { return };
-    match pushed::read(&shared.directory, &keys.name, &keys.digest) {
+    let known = match shared.keeping.forgets(&keys.name) {
+        true => Ok(None),
+        false => pushed::read(&shared.directory, &keys.name, &keys.digest),
+    };
+    match known {
         Ok(known) => *locked(&door.pushes) = known.unwrap_or_default(),
         Err(why) => {
             door.forgot.store(true, Ordering::Relaxed);

@@ -56,8 +56,8 @@ struct WrittenPush {
     key_ids: Vec<String>,
 }
 
-// No name of a source has a dot.
-fn path_of(directory: &Path, source: &SourceName) -> PathBuf {
+/// Where what is remembered of pushes is kept. No name of a source has a dot.
+pub(super) fn path_of(directory: &Path, source: &SourceName) -> PathBuf {
     directory.join("keys").join(format!("{source}.pushes.json"))
 }
 

@@ -33,7 +33,7 @@ pub(super) async fn run(keys: Arc<SourceKeys>, shared: Arc<Shared>) {
             outcome = endpoint.ask(&keys, &shared, began) => outcome,
         };
         drop(place);
-        if let Some(theirs) = endpoint.date() {
+        if let Some(theirs) = endpoint.take_date() {
             locked(&keys.tally).skew_seconds = Some(theirs.seconds() - shared.clock.now().seconds());
         }
         let well = outcome.is_ok();
@@ -54,12 +54,11 @@ pub(super) async fn run(keys: Arc<SourceKeys>, shared: Arc<Shared>) {
         let wait = match &endpoint {
             Upstream::Keys(endpoint) if well => about(freshness::until_next(endpoint.fresh_for()), &*shared.entropy),
             Upstream::Keys(_) => backoff.after_failure(&*shared.entropy),
-            Upstream::Bundle(endpoint) => about(endpoint.interval(&keys), &*shared.entropy),
+            Upstream::Bundle(endpoint) => about(endpoint.interval(&keys, well, shared.clock.now()), &*shared.entropy),
         };
-        // From now, not from when the file is written: a slow disk does not delay the next attempt.
         let next = shared.clock.now().plus(wait);
         keys.plan(Some(next));
-        shared.keep(&keys).await;
+        shared.keep_soon(&keys);
         tokio::select! {
             () = keys.cancel.cancelled() => return,
             () = shared.clock.sleep_until(next) => {}
@@ -94,10 +93,27 @@ impl Upstream {
         }
     }
 
-    const fn date(&self) -> Option<Timestamp> {
+    const fn take_date(&mut self) -> Option<Timestamp> {
         match self {
-            Self::Keys(endpoint) => endpoint.date(),
-            Self::Bundle(endpoint) => endpoint.date(),
+            Self::Keys(endpoint) => endpoint.take_date(),
+            Self::Bundle(endpoint) => endpoint.take_date(),
+        }
+    }
+}
+
+impl SourceKeys {
+    /// Somebody needs what has grown stale: a source that can be asked is asked, at most once in 30 s.
+    pub(super) fn want(&self, at: Timestamp) {
+        if let Some(gate) = &self.gate {
+            gate.want(at);
+        }
+    }
+
+    /// The time that the newest generation gives it. With less of it a source is asked at once: its next attempt was planned for more.
+    pub(super) fn may_serve_for(&self, max_stale: Lifetime) {
+        let before = std::mem::replace(&mut *locked(&self.max_stale), max_stale);
+        if let (true, Some(gate)) = (max_stale < before, &self.gate) {
+            gate.demand();
         }
     }
 }

@@ -3,6 +3,7 @@
 //! A reader takes a snapshot and never waits. Keys that nobody has confirmed within `max_stale` are never handed out.
 
 use std::fmt;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwapOption;
@@ -79,17 +80,13 @@ impl TrustedSource {
         };
         let now = held.at(at);
         if now.is_from_ahead(at) {
-            if let Some(gate) = &self.keys.gate {
-                gate.want(at);
-            }
+            self.keys.want(at);
             let why = format!("the clock was set back, to {at:?}, and they have not been confirmed since");
             return Err(KeysUnusable::Stale { confirmed_at: now.confirmed_at, why });
         }
         if at > self.deadline(now.confirmed_at, at) {
             // After a machine slept, the loop may not have woken yet.
-            if let Some(gate) = &self.keys.gate {
-                gate.want(at);
-            }
+            self.keys.want(at);
             let why = self.stale(self.keys.trouble.load().as_ref().map(|why| why.to_string()));
             return Err(KeysUnusable::Stale { confirmed_at: now.confirmed_at, why });
         }
@@ -106,10 +103,12 @@ impl TrustedSource {
             return Err(KeysUnusable::Unreachable { why: why() });
         };
         if confirmed_at > at.plus(CLOCK_DIFFERENCE) {
+            self.keys.want(at);
             let why = format!("the clock was set back, to {at:?}, and they have not been confirmed since");
             return Err(KeysUnusable::Stale { confirmed_at, why });
         }
         if at > self.deadline(confirmed_at, at) {
+            self.keys.want(at);
             return Err(KeysUnusable::Stale { confirmed_at, why: self.stale(self.keys.authorities.trouble()) });
         }
         Ok(set)
@@ -219,6 +218,8 @@ pub(super) struct SourceKeys {
     pub(super) origin: Origin,
     pub(super) digest: String,
     pub(super) cancel: CancellationToken,
+    /// Taken out or re-pointed: nothing of it is written any more.
+    pub(super) gone: AtomicBool,
     /// Only where the source can be asked.
     pub(super) gate: Option<Gate>,
     /// Only where keys are pushed.
@@ -247,6 +248,7 @@ impl SourceKeys {
             authorities: Shelf::new(origin.is_trust_domain()),
             origin,
             cancel,
+            gone: AtomicBool::new(false),
             tally: Mutex::default(),
             written: Mutex::default(),
             extension: ArcSwapOption::empty(),

@@ -103,11 +103,10 @@ impl Agent {
             };
             let stopped = matches!(end, End::Refused(_));
             self.down(end);
-            // From now, not from when the files are written: a slow disk does not delay the next attempt.
             let wait = backoff.after_failure(&*self.shared.entropy);
             let next = (!stopped).then(|| self.shared.clock.now().plus(wait));
             self.plan(next);
-            self.keep().await;
+            self.keep();
             tokio::select! {
                 () = self.cancel.cancelled() => break,
                 () = self.again.notified() => {}
@@ -151,7 +150,7 @@ impl Agent {
                 tokio::select! {
                     message = messages.next() => message,
                     () = &mut until_keep => {
-                        self.keep().await;
+                        self.keep();
                         until_keep = clock.sleep_until(clock.now().plus(KEEP));
                         continue;
                     }
@@ -183,7 +182,7 @@ impl Agent {
                 Some(Err(error)) => return end_of(&error),
                 None => return End::Down("the agent closed the stream".to_owned()),
             }
-            self.keep().await;
+            self.keep();
         }
     }
 
@@ -262,9 +261,9 @@ impl Agent {
         locked(&self.state).sources.clone()
     }
 
-    async fn keep(&self) {
+    fn keep(&self) {
         for source in self.sources() {
-            self.shared.keep(&source).await;
+            self.shared.keep_soon(&source);
         }
     }
 }

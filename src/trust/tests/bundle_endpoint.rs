@@ -1,6 +1,6 @@
 //! Bundles from a SPIFFE bundle endpoint: what of them counts, and when they are asked for.
 
-use super::super::EndpointProfile;
+use super::super::{EndpointProfile, ExtensionOrder};
 use super::*;
 use crate::world::spiffe_agent::PretendTrustDomain;
 use crate::world::spiffe_agent::{BUNDLE_PATH, BundleEndpoint};
@@ -108,13 +108,33 @@ async fn fed_07_bun_07_bun_08_an_endpoint_is_asked_at_its_hint_and_not_sooner_af
         assert_eq!(key_ids(&source, stand.now()), partner.key(), "JWK-15");
     }
     assert_eq!(partner.requests() - before, 4, "one request an interval");
-    // Keys are asked for twice before they are stale, whatever the hint.
-    partner.endpoint.behave_well();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fed_07_keys_are_asked_for_several_times_before_they_are_stale_whatever_the_hint() {
+    let stand = Stand::new();
+    let partner = Partner::start(&stand).await;
     partner.domain.set_refresh_hint(86_400);
+    let mut settings = partner.by_web();
     settings.max_stale = Lifetime::from_hours(1);
-    stand.trust.apply(&[settings]);
+    let source = started(&stand, &settings).await;
     let wait = attempt(&stand).await;
-    assert!((1_620..=1_980).contains(&wait), "{wait} s");
+    assert!((1_080..=1_320).contains(&wait), "{wait} s: a third");
+    // The endpoint is away at the wrong moment, and then for longer.
+    let confirmed = source.keys_at(stand.now()).unwrap().confirmed_at;
+    partner.endpoint.behave(BUNDLE_PATH, Behaviour::Status(503));
+    let mut waits = Vec::new();
+    while source.keys_at(stand.now()).is_ok() {
+        waits.push(attempt(&stand).await);
+    }
+    assert!((3..=16).contains(&waits.len()), "{waits:?}: neither once nor all the time");
+    assert!(waits.iter().all(|wait| (54..=660).contains(wait)), "{waits:?}: a quarter of what is left, and a minute");
+    let late = stand.now().since(confirmed.plus(settings.max_stale)).seconds();
+    assert!(late <= 66, "{late} s: somebody asks up to the end");
+    assert!((54..=66).contains(&attempt(&stand).await), "stale keys are asked for once a minute");
+    partner.endpoint.behave_well();
+    attempt(&stand).await;
+    assert_eq!((key_ids(&source, stand.now()), authorities(&stand, &source)), (partner.key(), Some(1)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -198,14 +218,24 @@ async fn bun_06_an_older_bundle_adds_nothing_and_its_withdrawals_count() {
     assert_eq!(key_ids(&source, stand.now()), ids(&[&first]), "not the third, and not the second any more");
     assert_eq!(authorities(&stand, &source), Some(1), "not the new one");
     assert_eq!(source.keys_at(stand.now()).unwrap().confirmed_at, confirmed, "nothing was confirmed");
-    // The same number and none at all order nothing.
-    for sequence in [json!(5), Value::Null, json!(4)] {
+    // The same number and none at all order nothing, and none at all makes nobody forget the last one.
+    for sequence in [json!(5), Value::Null, json!(5)] {
         partner.say(|bundle| bundle["spiffe_sequence"] = sequence.clone());
         attempt(&stand).await;
         assert_eq!(why(&stand), "", "{sequence}");
         assert_eq!(key_ids(&source, stand.now()), ids(&[&first, &third]), "{sequence}");
         assert_eq!(authorities(&stand, &source), Some(2), "{sequence}");
     }
+    let fourth = partner.domain.publish_new(Algorithm::ES256).unwrap().kid().to_owned();
+    for sequence in [Value::Null, json!(4), json!(-1), json!(4)] {
+        let taken = !sequence.as_i64().is_some_and(|sequence| sequence > 0);
+        partner.say(|bundle| bundle["spiffe_sequence"] = sequence.clone());
+        attempt(&stand).await;
+        assert_eq!(why(&stand).contains("spiffe_sequence 4, and an earlier one had 5"), !taken, "{sequence}");
+    }
+    let fifth = partner.domain.publish_new(Algorithm::ES256).unwrap().kid().to_owned();
+    attempt(&stand).await;
+    assert_eq!(key_ids(&source, stand.now()), ids(&[&first, &third, &fourth]), "not {fifth}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -247,6 +277,60 @@ async fn fed_08_a_trust_domain_that_is_removed_leaves_nothing_behind() {
     let source = started(&stand, &settings).await;
     assert_eq!((key_ids(&source, stand.now()), authorities(&stand, &source)), (None, None), "it begins anew");
     assert_eq!(partner.requests(), asked, "nobody asked meanwhile");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fed_08_a_trust_domain_that_is_removed_with_a_restart_leaves_nothing_behind() {
+    let mut stand = Stand::new();
+    let partner = Partner::start(&stand).await;
+    let mut settings = vec![partner.by_web(), cluster_file("eu1", &stand.write("eu1.json", jwks(&[&jwk("a")])))];
+    started(&stand, &settings[0]).await;
+    stand.trust.apply(&settings);
+    let order = ExtensionOrder {
+        source: settings[0].name.clone(),
+        by_time: Lifetime::from_hours(1),
+        by: "uid 0".to_owned(),
+        reason: String::new(),
+    };
+    let kept =
+        ["keys/partner.json", "extensions/partner.json", "keys/eu1.json"].map(|name| stand.path("state").join(name));
+    until("kept", || kept[0].exists() && kept[2].exists()).await;
+    stand.trust.extend(order).await.unwrap();
+    assert!(kept[1].exists());
+    let others = ["state/keys/notes.txt", "state/keys/Not A Source.json"].map(|name| stand.write(name, "{}"));
+    stand.write("state/keys/partner.pushes.json", "{}");
+    stand.restart().await;
+    let removed = settings.remove(0);
+    stand.trust.apply(&settings);
+    until("forgotten", || !kept[0].exists() && !kept[1].exists()).await;
+    until("pushes too", || !stand.path("state/keys/partner.pushes.json").exists()).await;
+    assert!(kept[2].exists() && others.iter().all(|other| other.exists()), "others are left alone");
+    partner.endpoint.stop().await;
+    stand.restart().await;
+    let source = started(&stand, &removed).await;
+    assert_eq!((key_ids(&source, stand.now()), authorities(&stand, &source)), (None, None), "it begins anew");
+    assert_eq!(stand.status("partner").extension, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fed_08_a_trust_domain_that_comes_back_at_once_begins_anew() {
+    let stand = Stand::new();
+    let partner = Partner::start(&stand).await;
+    let settings = partner.by_web();
+    started(&stand, &settings).await;
+    let kept = stand.path("state/keys/partner.json");
+    until("kept", || kept.exists()).await;
+    partner.endpoint.stop().await;
+    // The disk is slow: nothing can be removed yet.
+    let slow = stand.trust.shared.writing.lock().await;
+    stand.trust.apply(&[]);
+    let source = source(&stand.trust.apply(std::slice::from_ref(&settings)), "partner");
+    assert_eq!((key_ids(&source, stand.now()), authorities(&stand, &source)), (None, None));
+    drop(slow);
+    until("forgotten", || !kept.exists()).await;
+    partner.endpoint.start_again().await.unwrap();
+    stand.through_attempts("partner", "it has come again", || key_ids(&source, stand.now()) == partner.key()).await;
+    until("kept again", || kept.exists()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

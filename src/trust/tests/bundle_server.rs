@@ -174,6 +174,70 @@ async fn fed_05_bun_02_withdrawn_authorities_come_back_by_an_operators_word_alon
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn fed_05_bun_06_a_server_that_was_restored_is_judged_by_the_newest_bundle_until_its_own_counts() {
+    let mut stand = Stand::new();
+    let partner = Partner::start(&stand).await;
+    let mut settings = by_spiffe(&stand, &partner, &partner.domain, SERVER);
+    settings.max_stale = Lifetime::from_minutes(20);
+    let (domain, endpoint) = (&partner.domain, &partner.endpoint);
+    // What its database had when it was saved, and what it has now.
+    let saved = json!({ "keys": domain.spiffe_bundle()["keys"], "spiffe_sequence": 12, "spiffe_refresh_hint": 60 });
+    domain.rotate_x509().unwrap();
+    domain.withdraw_old_x509();
+    domain.set_sequence(40);
+    endpoint.show_svid(domain, SERVER).unwrap();
+    let first = stand.write("first.json", domain.spiffe_bundle().to_string());
+    let mut source = started(&stand, &settings).await;
+    assert_eq!((why(&stand), authorities(&stand, &source)), (String::new(), Some(1)));
+    endpoint.behave(BUNDLE_PATH, Behaviour::Body(saved.to_string().into_bytes()));
+    attempt(&stand).await;
+    // The server has its newer X.509-SVID still, and nobody by an authority that its bundle lacks is let in.
+    for restart in [false, true] {
+        if restart {
+            until("kept", || kept_authorities(&stand) == Some(0)).await;
+            std::fs::remove_file(&first).unwrap();
+            stand.restart().await;
+            source = started(&stand, &settings).await;
+        }
+        assert!(why(&stand).contains("spiffe_sequence 12, and an earlier one had 40"), "{}", why(&stand));
+        assert_eq!(authorities(&stand, &source), Some(0));
+    }
+    let taken = || authorities(&stand, &source) == Some(1);
+    stand.through_attempts("partner", "taken as a whole once max_stale has passed", taken).await;
+    // From then on it is the newest, and its authority the one that vouches.
+    attempt(&stand).await;
+    assert!(why(&stand).contains("none of 1 X.509 authorities"), "{}", why(&stand));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fed_05_bun_06_a_lower_number_lets_no_withdrawn_authority_vouch_again() {
+    let stand = Stand::new();
+    let partner = Partner::start(&stand).await;
+    let settings = by_spiffe(&stand, &partner, &partner.domain, SERVER);
+    let (domain, endpoint) = (&partner.domain, &partner.endpoint);
+    let old = domain.x509_svid(SERVER, Lifetime::from_hours(24)).unwrap();
+    let saved = json!({ "keys": domain.spiffe_bundle()["keys"], "spiffe_sequence": 12 });
+    domain.rotate_x509().unwrap();
+    domain.withdraw_old_x509();
+    domain.set_sequence(40);
+    endpoint.show_svid(domain, SERVER).unwrap();
+    stand.write("first.json", domain.spiffe_bundle().to_string());
+    started(&stand, &settings).await;
+    endpoint.behave(BUNDLE_PATH, Behaviour::Body(saved.to_string().into_bytes()));
+    attempt(&stand).await;
+    assert!(why(&stand).contains("spiffe_sequence 12"), "{}", why(&stand));
+    endpoint.show(&old).unwrap();
+    attempt(&stand).await;
+    assert!(why(&stand).contains("none of 1 X.509 authorities"), "{}", why(&stand));
+}
+
+/// How many authorities of the source are kept for a restart.
+fn kept_authorities(stand: &Stand) -> Option<usize> {
+    let text = std::fs::read_to_string(stand.path("state/keys/partner.json")).ok()?;
+    serde_json::from_str::<Value>(&text).ok()?["x509"]["authorities"].as_array().map(Vec::len)
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn fed_05_bun_09_a_server_of_another_trust_domain_is_vouched_for_by_that_one() {
     let stand = Stand::new();
     let partner = Partner::start(&stand).await;

@@ -197,3 +197,53 @@ async fn jwk_15_an_upstream_that_is_down_costs_nothing_until_max_stale() {
     upstream.cluster.start_again().await.unwrap();
     stand.through_attempts("eu1", "back", || stand.status("eu1").last_error.is_none()).await;
 }
+
+/// A `Date` header, and an `Age` where a cache kept the answer for that long.
+fn dated(date: Timestamp, age: Option<&'static str>) -> Vec<(&'static str, &'static str)> {
+    let moment = std::time::UNIX_EPOCH + Duration::from_secs(u64::try_from(date.seconds()).unwrap());
+    let date: &'static str = Box::leak(httpdate::fmt_http_date(moment).into_boxed_str());
+    std::iter::once(("date", date)).chain(age.map(|age| ("age", age))).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_that_does_not_answer_says_nothing_new_of_its_clock() {
+    let stand = Stand::new();
+    let upstream = Upstream::start(&stand, |_| {}).await;
+    let body = || upstream.cluster.jwks().to_string().into_bytes();
+    let ahead = stand.now().plus(Lifetime::from_seconds(7));
+    upstream.cluster.behave(JWKS_PATH, Behaviour::With(dated(ahead, None), body()));
+    stand.trust.apply(&[cluster("eu1", IssuerKeys::Url(upstream.endpoint(JWKS_PATH)))]);
+    stand.trust.first_attempts().await;
+    assert_eq!(stand.status("eu1").skew_seconds, Some(7));
+    upstream.cluster.stop().await;
+    for failed in 1..=3 {
+        stand.to_next_attempt("eu1").await;
+        until("failed", || stand.status("eu1").refreshes_failed == failed).await;
+        until("planned", || stand.status("eu1").next_attempt.is_some()).await;
+        assert_eq!(stand.status("eu1").skew_seconds, Some(7), "as it was measured last");
+    }
+    upstream.cluster.start_again().await.unwrap();
+    // Whoever answers, whatever the answer, has a clock; an answer without a date has none.
+    let behind = stand.status("eu1").next_attempt.unwrap().minus(Lifetime::from_seconds(9));
+    for (headers, skew) in [(dated(behind, None), -9), (vec![("date", "soon")], -9)] {
+        upstream.cluster.behave(JWKS_PATH, Behaviour::With(headers, b"{}".to_vec()));
+        let failed = stand.status("eu1").refreshes_failed;
+        stand.to_next_attempt("eu1").await;
+        until("answered", || stand.status("eu1").refreshes_failed > failed).await;
+        assert_eq!(stand.status("eu1").skew_seconds, Some(skew));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_a_cache_kept_has_the_date_of_then() {
+    let stand = Stand::new();
+    for (age, skew) in [(Some("600"), 0), (None, -600), (Some("old"), -600), (Some("0"), -600)] {
+        let upstream = Upstream::start(&stand, |_| {}).await;
+        let then = stand.now().minus(Lifetime::from_seconds(600));
+        let body = upstream.cluster.jwks().to_string().into_bytes();
+        upstream.cluster.behave(JWKS_PATH, Behaviour::With(dated(then, age), body));
+        stand.trust.apply(&[cluster("eu1", IssuerKeys::Url(upstream.endpoint(JWKS_PATH)))]);
+        stand.trust.first_attempts().await;
+        assert_eq!(stand.status("eu1").skew_seconds, Some(skew), "{age:?}");
+    }
+}

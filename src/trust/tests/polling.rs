@@ -38,7 +38,8 @@ async fn cache_headers_decide_the_next_poll_within_bounds() {
     assert_eq!(upstream.cluster.requests(JWKS_PATH), 7, "one request a poll");
 }
 
-#[tokio::test(flavor = "multi_thread")]
+// One thread: the source must not wake between the wish and the attempt.
+#[tokio::test]
 async fn jwk_13_a_wish_that_a_regular_attempt_fulfils_is_no_second_attempt() {
     let stand = Stand::new();
     let upstream = Upstream::start(&stand, |_| {}).await;

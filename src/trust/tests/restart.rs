@@ -3,6 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 
 use super::super::KeysUnusable;
+use super::bundle_endpoint::Partner;
 use super::*;
 use crate::world::Surroundings;
 use crate::world::spiffe_agent::{Answer, PretendTrustDomain, WorkloadApi};
@@ -103,6 +104,41 @@ async fn a_folder_that_cannot_be_written_costs_no_keys() {
     let view = stand.trust.apply(&[cluster_file("eu1", &stand.write("eu1.json", jwks(&[&jwk("a")])))]);
     stand.to_next_attempt("eu1").await;
     assert_eq!(key_ids(&source(&view, "eu1"), stand.now()), ids(&["a"]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bun_02_a_disk_that_hangs_delays_no_withdrawal() {
+    let stand = Stand::new();
+    let surroundings = Surroundings::with_clock(Arc::new(stand.clock.clone()));
+    let pretend = PretendTrustDomain::new("prod.example", &surroundings).unwrap();
+    let _api = WorkloadApi::start(stand.path("agent.sock"), &pretend, &stand.stop).await.unwrap();
+    let partner = Partner::start(&stand).await;
+    let file = stand.write("eu1.json", jwks(&[&jwk("a")]));
+    // As long as this is held, every write hangs.
+    let hung = stand.trust.shared.writing.lock().await;
+    let socket = format!("unix:{}", stand.path("agent.sock").display());
+    let view = stand.trust.apply(&[
+        domain("agent", "prod.example", SpiffeKeys::WorkloadApi(socket)),
+        partner.by_web(),
+        cluster_file("eu1", &file),
+    ]);
+    stand.trust.first_attempts().await;
+    let count = |name: &str| key_ids(&source(&view, name), stand.now()).map(|ids| ids.len());
+    let all = |counts: Option<usize>| ["agent", "partner", "eu1"].iter().all(|name| count(name) == counts);
+    assert!(all(Some(1)));
+    pretend.publish_empty(true);
+    partner.domain.publish_empty(true);
+    stand.write("eu1.json", jwks(&[]));
+    until("the agent said so", || count("agent") == Some(0)).await;
+    stand.through_attempts("eu1", "the file was read", || count("eu1") == Some(0)).await;
+    stand.through_attempts("partner", "the endpoint was asked", || count("partner") == Some(0)).await;
+    pretend.publish_empty(false);
+    until("the agent said more", || count("agent") == Some(1)).await;
+    assert!(!stand.path("state/keys").exists());
+    drop(hung);
+    for name in ["agent", "partner", "eu1"] {
+        kept(&stand, name).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

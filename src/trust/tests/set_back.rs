@@ -1,6 +1,7 @@
 //! What becomes of keys when the wall clock is set back.
 
 use super::super::KeysUnusable;
+use super::bundle_endpoint::{self, Partner};
 use super::fetching::Upstream;
 use super::*;
 use crate::world::cluster::JWKS_PATH;
@@ -55,4 +56,46 @@ async fn jwk_13_a_source_that_can_be_asked_is_asked_at_once_when_its_keys_are_ne
     }
     until("confirmed again", || key_ids(&eu1, stand.now()) == ids(&[&upstream.active()])).await;
     assert_eq!(stand.status("eu1").outbound_attempts, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn jwk_13_an_endpoint_is_asked_at_once_when_its_x509_authorities_are_needed() {
+    let stand = Stand::new();
+    let partner = Partner::start(&stand).await;
+    let source = bundle_endpoint::started(&stand, &partner.by_web()).await;
+    until("it sleeps", || stand.status("partner").next_attempt.is_some()).await;
+    // The clock was set back, and later it jumped: a machine that slept.
+    stand.clock.step_back(DAY);
+    let one_more = async |attempts: u64| {
+        for _ in 0..20 {
+            assert!(stand.status("partner").outbound_attempts <= attempts);
+            let _stale = source.authorities_at(stand.now());
+        }
+        until("confirmed again", || source.authorities_at(stand.now()).is_ok()).await;
+        assert_eq!(stand.status("partner").outbound_attempts, attempts);
+    };
+    one_more(2).await;
+    until("it sleeps", || stand.status("partner").next_attempt.is_some()).await;
+    let needed = stand.now().plus(Lifetime::from_hours(25));
+    let KeysUnusable::Stale { .. } = source.authorities_at(needed).unwrap_err() else { panic!() };
+    until("asked", || stand.status("partner").outbound_attempts == 3).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endpoint_is_asked_at_once_when_its_keys_may_serve_for_a_shorter_time() {
+    let stand = Stand::new();
+    let partner = Partner::start(&stand).await;
+    partner.domain.set_refresh_hint(86_400);
+    let mut settings = partner.by_web();
+    bundle_endpoint::started(&stand, &settings).await;
+    let next = || stand.status("partner").next_attempt.map(|next| next.since(stand.now()));
+    until("it sleeps", || next().is_some_and(|wait| wait > Lifetime::from_hours(1))).await;
+    settings.max_stale = Lifetime::from_hours(48);
+    stand.trust.apply(&[settings.clone()]);
+    settings.max_stale = Lifetime::from_minutes(30);
+    stand.trust.apply(&[settings.clone()]);
+    until("planned anew", || next().is_some_and(|wait| wait < Lifetime::from_minutes(15))).await;
+    // The same settings again are no reason to ask.
+    stand.trust.apply(&[settings]);
+    assert_eq!(stand.status("partner").outbound_attempts, 2);
 }
