@@ -139,9 +139,30 @@ impl BundleEndpoint {
             let authorities = server.authorities(keys).await?;
             self.outbound.expect(Server::Svid(ServerSvid { id: server.id.clone(), authorities, at: now }));
         }
-        let body = self.outbound.get_following(&self.url).await?;
         let (host, path) = (self.url.authority(), self.url.path());
-        Bundle::read(&body).map_err(|why| format!("the answer of {host}{path} is no bundle: {why}"))
+        let outcome = match self.outbound.get_following(&self.url).await {
+            Ok(body) => Bundle::read(&body).map_err(|why| format!("the answer of {host}{path} is no bundle: {why}")),
+            Err(why) => Err(self.with_whose_word(why)),
+        };
+        match &outcome {
+            Ok(Bundle { keys: set, sequence, .. }) => {
+                let count = set.keys().len();
+                tracing::info!(source = %keys.name, sequence, keys = count, "the bundle endpoint {host}{path} answered");
+            }
+            Err(why) => tracing::info!(source = %keys.name, "the bundle endpoint {host}{path} gave no bundle: {why}"),
+        }
+        outcome
+    }
+
+    /// A handshake may fail because an operator's file counts that was not meant to.
+    fn with_whose_word(&self, why: String) -> String {
+        match &self.server {
+            Some(server) if server.begins_anew => format!(
+                "{why} (the authorities in {} are others than when the newest bundle came, and alone vouch until one comes)",
+                server.first.display()
+            ),
+            _ => why,
+        }
     }
 
     /// The bundle that was asked for at `began` is the whole truth about its trust domain: keys and authorities alike.
@@ -159,8 +180,6 @@ impl BundleEndpoint {
         began: Timestamp,
     ) -> Result<(), String> {
         let Bundle { keys: set, authorities, sequence, hint } = bundle;
-        let (host, path) = (self.url.authority(), self.url.path());
-        tracing::debug!(source = %keys.name, sequence, keys = set.keys().len(), "the bundle endpoint {host}{path} answered");
         let begins_anew = self.server.as_ref().is_some_and(|server| server.begins_anew);
         let current = held_within_max_stale(keys, shared.clock.now()).filter(|_held| !begins_anew);
         let earlier = locked(&keys.lineage).sequence.filter(|_sequence| current.is_some());

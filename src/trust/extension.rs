@@ -3,13 +3,12 @@
 //! Adds time and nothing else: withdrawn keys stay withdrawn, the end that an agent set stays (WAP-09), and keys that never
 //! were are not made up. It belongs to the source with its key settings: one that is re-pointed has none.
 
-use std::fs;
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::key_file::read_bounded;
 use super::source::CLOCK_DIFFERENCE;
+use super::whole_file;
 use crate::clock::{Lifetime, Timestamp};
 use crate::identity::SourceName;
 use crate::jose::parse_object;
@@ -128,35 +127,23 @@ pub(super) fn write(
     origin: &str,
     extension: Option<&Extension>,
 ) -> io::Result<()> {
-    let (path, folder) = (path_of(directory, source), directory.join("extensions"));
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
+    let path = path_of(directory, source);
     match extension {
-        None => absent(fs::remove_file(&path))?,
+        None => whole_file::remove(&path),
         Some(Extension { ordered, until, by, reason }) => {
             let text = serde_json::json!({
                 "source": source.as_str(), "origin": origin, "ordered": ordered.to_rfc3339(),
                 "until": until.to_rfc3339(), "by": by, "reason": reason
             });
-            let unfinished = folder.join(format!(".{source}.json.new"));
-            absent(fs::remove_file(&unfinished))?;
-            let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished)?;
-            file.write_all(format!("{text}\n").as_bytes())?;
-            file.sync_all()?;
-            fs::rename(&unfinished, &path)?;
+            whole_file::write(&path, &format!("{text}\n"))
         }
-    }
-    fs::File::open(&folder)?.sync_all()
-}
-
-fn absent(removed: io::Result<()>) -> io::Result<()> {
-    match removed {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     const DAY: Lifetime = Lifetime::from_hours(24);

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::engine::Shared;
 use super::last_good::{Last, LastGood};
 use super::source::{SourceKeys, locked};
-use super::{extension, last_good, pushed};
+use super::{extension, last_good, pushed, whole_file};
 use crate::clock::Lifetime;
 use crate::identity::SourceName;
 
@@ -175,8 +175,5 @@ fn forget(directory: &Path, source: &SourceName) -> io::Result<()> {
         pushed::path_of(directory, source),
         extension::path_of(directory, source),
     ];
-    paths.iter().try_for_each(|path| match fs::remove_file(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other,
-    })
+    paths.iter().try_for_each(|path| whole_file::remove(path))
 }

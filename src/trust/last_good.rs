@@ -2,9 +2,7 @@
 //!
 //! Public keys alone. A file of another source, of other key settings or of another time is never read as ours.
 
-use std::fs;
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -14,6 +12,7 @@ use super::authorities::Authorities;
 use super::bundle_endpoint::Lineage;
 use super::key_file::read_bounded;
 use super::source::{CLOCK_DIFFERENCE, SourceKeys, locked};
+use super::whole_file;
 use crate::clock::Timestamp;
 use crate::identity::SourceName;
 use crate::jose::{KeyPurpose, KeySet, Object, Value, parse_object};
@@ -179,24 +178,13 @@ pub(super) fn read(
     LastGood::read(&document, &bytes, now).map(Some).map_err(|why| fault(&why))
 }
 
-/// Writes the file: whole or not at all, and readable by us alone.
+/// Writes the file.
 ///
 /// # Errors
 /// What the file system says.
 pub(super) fn write(directory: &Path, source: &SourceName, origin: &str, good: &LastGood) -> io::Result<()> {
-    let path = path_of(directory, source);
-    let folder = directory.join("keys");
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
     let about = json!({ "source": source.as_str(), "origin": origin }).to_string();
     let document = good.document(|confirmed_at| confirmed_at);
     let text = format!("{},{}\n", document.strip_suffix('}').unwrap_or(&document), about.trim_start_matches('{'));
-    let unfinished = folder.join(format!(".{source}.json.new"));
-    match fs::remove_file(&unfinished) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&unfinished, &path)
+    whole_file::write(&path_of(directory, source), &text)
 }

@@ -36,6 +36,7 @@ mod settings;
 mod source;
 mod status;
 mod view;
+mod whole_file;
 mod workload_api;
 mod workload_svid;
 mod x509_svid;

@@ -167,7 +167,7 @@ impl Outbound {
                 Token::Sent
             }
         };
-        let mut response = request.send().await.map_err(|error| fault(self.sentence(&error)))?;
+        let response = request.send().await.map_err(|error| fault(self.sentence(&error)))?;
         if let Some(address) = response.remote_addr() {
             self.manner.names.answered_by(address.ip());
         }
@@ -177,14 +177,19 @@ impl Outbound {
             let location = response.headers().get(LOCATION).cloned();
             return Ok(Answer::Other { status: response.status(), location, token: ours });
         }
+        self.whole(response).await.map(Answer::Body).map_err(fault)
+    }
+
+    /// The body of an answer, up to a limit.
+    async fn whole(&self, mut answer: reqwest::Response) -> Result<Vec<u8>, String> {
         let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|error| fault(self.sentence(&error)))? {
+        while let Some(chunk) = answer.chunk().await.map_err(|error| self.sentence(&error))? {
             if body.len() + chunk.len() > MOST_BYTES {
-                return Err(fault(format!("the answer has more than {MOST_BYTES} bytes")));
+                return Err(format!("the answer has more than {MOST_BYTES} bytes"));
             }
             body.extend_from_slice(&chunk);
         }
-        Ok(Answer::Body(body))
+        Ok(body)
     }
 
     /// Reads the authorities and the token anew (K8S-21); the client is built again when the authorities have changed.

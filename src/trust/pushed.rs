@@ -3,14 +3,13 @@
 //! Holds no keys: those are in the file of last good keys. Written before them, so that a crash in between costs a push and
 //! never lets an older one in.
 
-use std::fs;
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::key_file::read_bounded;
+use super::whole_file;
 use crate::clock::Timestamp;
 use crate::identity::SourceName;
 
@@ -91,8 +90,6 @@ pub(super) fn read(directory: &Path, source: &SourceName, origin: &str) -> Resul
 /// # Errors
 /// What the file system says.
 pub(super) fn write(directory: &Path, source: &SourceName, origin: &str, pushes: &Pushes) -> io::Result<()> {
-    let folder = directory.join("keys");
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
     let last = pushes.last.as_ref().map(|last| WrittenPush {
         at: last.at.to_rfc3339(),
         by: last.by.clone(),
@@ -101,14 +98,5 @@ pub(super) fn write(directory: &Path, source: &SourceName, origin: &str, pushes:
     });
     let written = Written { source: source.to_string(), origin: origin.to_owned(), first: pushes.first.clone(), last };
     let text = serde_json::to_string(&written).map_err(io::Error::other)?;
-    let unfinished = folder.join(format!(".{source}.pushes.json.new"));
-    match fs::remove_file(&unfinished) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished)?;
-    file.write_all(text.as_bytes())?;
-    file.write_all(b"\n")?;
-    file.sync_all()?;
-    fs::rename(&unfinished, path_of(directory, source))
+    whole_file::write(&path_of(directory, source), &format!("{text}\n"))
 }

@@ -8,7 +8,7 @@ use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderValue, Method, StatusCode};
 use url::Url;
 
-use super::{MOST_BYTES, Outbound};
+use super::Outbound;
 
 /// What is asked.
 pub(in crate::trust) struct Call {
@@ -40,16 +40,9 @@ impl Outbound {
         if let Some(body) = call.body {
             request = request.header(CONTENT_TYPE, HeaderValue::from_static("application/json")).body(body);
         }
-        let mut response = request.send().await.map_err(|error| fault(self.sentence(&error)))?;
+        let response = request.send().await.map_err(|error| fault(self.sentence(&error)))?;
         let status = response.status();
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|error| fault(self.sentence(&error)))? {
-            if body.len() + chunk.len() > MOST_BYTES {
-                return Err(fault(format!("the answer has more than {MOST_BYTES} bytes")));
-            }
-            body.extend_from_slice(&chunk);
-        }
-        Ok((status, body))
+        Ok((status, self.whole(response).await.map_err(fault)?))
     }
 
     /// Keeps one connection for a while: questions come one after the other, and a handshake takes longer than an answer.

@@ -127,8 +127,8 @@ async fn fed_07_keys_are_asked_for_several_times_before_they_are_stale_whatever_
     while source.keys_at(stand.now()).is_ok() {
         waits.push(attempt(&stand).await);
     }
-    assert!((3..=16).contains(&waits.len()), "{waits:?}: neither once nor all the time");
-    assert!(waits.iter().all(|wait| (54..=660).contains(wait)), "{waits:?}: a quarter of what is left, and a minute");
+    assert!((3..=20).contains(&waits.len()), "{waits:?}: neither once nor all the time");
+    assert!(waits.iter().all(|wait| (54..=700).contains(wait)), "{waits:?}: a quarter of what is left, and a minute");
     let late = stand.now().since(confirmed.plus(settings.max_stale)).seconds();
     assert!(late <= 66, "{late} s: somebody asks up to the end");
     assert!((54..=66).contains(&attempt(&stand).await), "stale keys are asked for once a minute");

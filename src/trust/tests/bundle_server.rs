@@ -143,6 +143,7 @@ async fn fed_05_bun_02_withdrawn_authorities_come_back_by_an_operators_word_alon
     let (domain, endpoint) = (&partner.domain, &partner.endpoint);
     endpoint.show_svid(domain, SERVER).unwrap();
     let mut source = started(&stand, &settings).await;
+    let stale_first = std::fs::read(stand.path("first.json")).unwrap();
     domain.set_sequence(40);
     domain.publish_empty(true);
     attempt(&stand).await;
@@ -155,6 +156,7 @@ async fn fed_05_bun_02_withdrawn_authorities_come_back_by_an_operators_word_alon
         } else {
             attempt(&stand).await;
         }
+        assert!(!why(&stand).contains("are others than"), "{}", why(&stand));
         assert!(why(&stand).contains("none of 0 X.509 authorities"), "{}", why(&stand));
         assert_eq!((key_ids(&source, stand.now()), authorities(&stand, &source)), (ids(&[]), Some(0)));
     }
@@ -167,6 +169,11 @@ async fn fed_05_bun_02_withdrawn_authorities_come_back_by_an_operators_word_alon
     attempt(&stand).await;
     assert_eq!((why(&stand), key_ids(&source, stand.now())), (String::new(), partner.key()));
     assert_eq!(authorities(&stand, &source), Some(1));
+    // Somebody puts the old file back: the operator hears whose word counts.
+    stand.write("first.json", stale_first);
+    attempt(&stand).await;
+    assert!(why(&stand).contains("none of 1 X.509 authorities"), "{}", why(&stand));
+    assert!(why(&stand).contains("first.json are others than when the newest bundle came"), "{}", why(&stand));
     // From here the newest bundle counts again, and the file need not be there.
     std::fs::remove_file(stand.path("first.json")).unwrap();
     attempt(&stand).await;

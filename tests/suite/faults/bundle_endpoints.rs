@@ -4,9 +4,10 @@ use std::fs::File;
 use std::io::{BufRead, BufReader};
 
 use countersign::clock::Lifetime;
+use countersign::world::Behaviour;
 use countersign::world::keys::Algorithm;
-use countersign::world::spiffe_agent::BundleEndpoint;
 use countersign::world::spiffe_agent::PretendTrustDomain;
+use countersign::world::spiffe_agent::{BUNDLE_PATH, BundleEndpoint};
 use tokio_util::sync::CancellationToken;
 
 use super::{INTERVAL, next_attempt, refused, status, within};
@@ -77,9 +78,17 @@ async fn fed_02_sca_22_sca_23_bun_02_a_bundle_is_followed_by_either_profile() {
 #[tokio::test(flavor = "multi_thread")]
 async fn fed_08_fed_12_whoever_is_removed_is_refused_at_once() {
     let (stage, endpoint) = federated("profile: https_web, ca: partner-ca.crt").await;
-    let logged = File::open(evidence::directory().join("logs.txt")).unwrap();
-    let line = format!("the bundle endpoint {} answered", endpoint.url().trim_start_matches("https://"));
-    assert!(BufReader::new(logged).lines().map_while(Result::ok).any(|found| found.contains(&line)), "{line}");
+    let logged = |line: &str| {
+        let log = File::open(evidence::directory().join("logs.txt")).unwrap();
+        let address = endpoint.url().trim_start_matches("https://");
+        let line = format!("the bundle endpoint {address} {line}");
+        BufReader::new(log).lines().map_while(Result::ok).any(|found| found.contains("INFO") && found.contains(&line))
+    };
+    assert!(logged("answered"));
+    endpoint.behave(BUNDLE_PATH, Behaviour::Status(500));
+    next_attempt(&stage, "partner").await;
+    within(10, "a fetch that brought nothing is logged too", || logged("gave no bundle: GET")).await;
+    endpoint.behave_well();
     let svid = svid(&stage, &endpoint);
     assert_eq!(stage.exchange_svid(&svid).await.status, 200);
     let kept = stage.directory.path().join("state/keys/partner.json");
