@@ -23,7 +23,7 @@ use serde_json::Value;
 use self::verifier::Verifier;
 use crate::evidence;
 use crate::stage::{
-    Answer, JWT_SPIFFE, ORDERS, Stage, answer, client, encode, eventually, free_address, server_config, spiffe_source,
+    Answer, JWT_SPIFFE, ORDERS, Stage, answer, client, encode, free_address, server_config, spiffe_source,
 };
 
 /// How long a key is published before it signs, if nobody is waited for.
@@ -197,10 +197,15 @@ impl Ground {
         signers
     }
 
-    /// Whoever looks after the folder has done so at this moment, or less than a look ago.
+    /// Gives whoever looks after the folder the time to do so at this moment. If it was still busy at the last one, it looks at the next.
     async fn folder_is_read(&self) {
         let ring = self.stage.app.exchange().issuer().ring();
-        eventually("the folder is read", || self.now().since(ring.read_at()) <= LOOK).await;
+        for _ in 0..30 {
+            if ring.read_at() >= self.now() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 
     /// A token is issued to a valid SVID, and each verifier knows its key. Returns the key's id.
@@ -234,6 +239,18 @@ impl Ground {
         let text = self.stage.admin("/metrics").await.text;
         let found = text.lines().find_map(|line| line.strip_prefix(start.as_str())?.trim().parse().ok());
         found.unwrap_or_else(|| panic!("no {start}"))
+    }
+
+    /// Waits until that is counted: after the file, and after the log.
+    async fn is_counted(&self, cause: &str) -> f64 {
+        for _ in 0..500 {
+            let count = self.postponed(cause).await;
+            if count > 0.0 {
+                return count;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("nothing is counted for {cause}");
     }
 }
 

@@ -49,10 +49,12 @@ fn jwk_17_a_process_that_is_suspended_on_the_way_makes_no_key_that_signs_unknown
         for before in 0..4 {
             let temp = TempDir::new();
             let clock = ManualClock::starting_at(at(0));
-            let suspended = Suspended { clock: clock.clone(), before: AtomicUsize::new(1 + before), away };
-            let one = ring(&temp, Arc::new(suspended));
+            let awake = AtomicUsize::new(usize::MAX);
+            let suspended = Arc::new(Suspended { clock: clock.clone(), before: awake, away });
+            let one = ring(&temp, suspended.clone());
             let other = ring(&temp, Arc::new(clock.clone()));
             let first = one.active(ES, at(0)).unwrap().signing_key().key_id().clone();
+            suspended.before.store(before, Ordering::SeqCst);
             let states = one.rotate(ES, at(0)).unwrap();
             let (old, new): (Vec<_>, Vec<_>) = states.into_iter().partition(|key| key.key_id == first);
             let written = if before < 2 { clock.now() } else { at(0) };

@@ -36,7 +36,7 @@ async fn jwk_17_a_cache_with_an_old_key_set_puts_the_activation_off() {
     assert_eq!(wait["canary_fault"], fault.as_str());
 
     let moved = comes_close_and_is_postponed(&ground, &planned, &mut [&mut outside]).await;
-    assert!(ground.postponed("canary").await >= 1.0);
+    assert!(ground.is_counted("canary").await >= 1.0);
     let told = ground.keys(&["status"]).out;
     assert!(told.contains(&format!("canary failed: {fault}\n")), "{told}");
     let status = ground.command(&["status"]);
@@ -124,7 +124,6 @@ async fn jwk_17_a_public_url_that_is_down_delays_for_six_hours_and_then_no_more(
     while dates.activate < bound {
         assert!(moves < 200, "{dates:?}");
         ground.stage.clock.advance(dates.activate.minus(IN_TIME).since(ground.now()));
-        ground.folder_is_read().await;
         dates = ground.is_moved(&dates).await;
         moves += 1;
     }
@@ -132,7 +131,7 @@ async fn jwk_17_a_public_url_that_is_down_delays_for_six_hours_and_then_no_more(
     assert_eq!(ground.token_is_good(&mut []).await, first, "the present key has signed all the time");
     let signed = ground.pass(bound, LOOK, &mut []).await;
     assert_eq!(signed, [first.as_str(), planned.key_id.as_str()], "a broken front does not stop rotations for ever");
-    assert_eq!(ground.postponed("given_up").await, 1.0, "and that is told");
+    assert_eq!(ground.is_counted("given_up").await, 1.0, "and that is told");
 }
 
 #[tokio::test(flavor = "multi_thread")]
