@@ -50,7 +50,14 @@ impl CompactJws {
     /// # Errors
     /// [`NotCompact`], found before any JSON is read.
     pub fn parse(text: String) -> Result<Self, NotCompact> {
-        let text = Secret::new("token", text);
+        Self::of(Secret::new("token", text))
+    }
+
+    /// The same of text that is kept as a secret already.
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse); the text is gone then.
+    pub fn of(text: Secret<String>) -> Result<Self, NotCompact> {
         let whole = text.expose().as_str();
         if whole.len() > LONGEST_TOKEN {
             return Err(NotCompact::TooLong);
@@ -71,6 +78,11 @@ impl CompactJws {
         let signed = header.len() + 1 + payload.len();
         let (header, payload, signature) = (decode(header)?, decode(payload)?, decode(signature)?);
         Ok(Self { text, signed, header, payload, signature })
+    }
+
+    /// The text again.
+    pub fn into_text(self) -> Secret<String> {
+        self.text
     }
 
     /// The bytes that were signed (RFC 7515 §5.2).

@@ -90,8 +90,7 @@ impl Issuer {
             .seal(grant.typ().as_str(), &claims)
             .map_err(|fault| Refusal::internal(format!("signing failed: {fault}")))?;
         self.confirm(&key, &sealed)?;
-        let text = sealed.into_text();
-        distrust(text.expose(), issuer, grant, ends, at)?;
+        let text = distrust(sealed.into_text(), issuer, grant, ends, at)?;
         Ok(AccessToken { text, id, issued_at, expires_at })
     }
 
@@ -170,10 +169,16 @@ pub fn act(actors: &[SpiffeId]) -> Option<Value> {
     })
 }
 
-/// Issue, then distrust what was issued: the sealed bytes must say what the grant says, and no more.
-fn distrust(text: &str, issuer: &IssuerUrl, grant: &Grant, ends: Timestamp, at: Timestamp) -> Result<(), Refusal> {
+/// Issue, then distrust what was issued: the sealed bytes must say what the grant says, and no more. Gives them back if they do.
+fn distrust(
+    text: Secret<String>,
+    issuer: &IssuerUrl,
+    grant: &Grant,
+    ends: Timestamp,
+    at: Timestamp,
+) -> Result<Secret<String>, Refusal> {
     let fault = |what: &str| Refusal::internal(format!("the sealed token contradicts its grant: {what}"));
-    let jws = CompactJws::parse(text.to_owned()).map_err(|_not_compact| fault("form"))?;
+    let jws = CompactJws::of(text).map_err(|_not_compact| fault("form"))?;
     let sealed = parse_object(jws.payload()).map_err(|_not_json| fault("claims"))?;
     let says = |name: &'static str, text: &str| if sealed.text(name) == Some(text) { Ok(()) } else { Err(fault(name)) };
     says("iss", issuer.as_str())?;
@@ -200,5 +205,5 @@ fn distrust(text: &str, issuer: &IssuerUrl, grant: &Grant, ends: Timestamp, at: 
     }
     let Some(crate::jose::Value::Number(exp)) = sealed.get("exp") else { return Err(fault("exp")) };
     let exp = crate::jose::numeric_date(exp).ok_or_else(|| fault("exp"))?;
-    if exp > ends || exp <= at { Err(fault("exp")) } else { Ok(()) }
+    if exp > ends || exp <= at { Err(fault("exp")) } else { Ok(jws.into_text()) }
 }

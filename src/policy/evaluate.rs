@@ -73,7 +73,7 @@ impl Policy {
         let other = shown.filter(|subject| !subject.is(caller));
         let speaking: Vec<&Arc<Rule>> =
             covering.iter().copied().filter(|rule| rule.speaks_of(other) == Speaks::Yes).collect();
-        let resource = match named_target(ask)? {
+        let resource = match named_target(ask) {
             Some(target) => self.find(target)?,
             None => default_target(speaking.iter().copied().filter(|rule| rule.mode == Mode::Enforce))?,
         };
@@ -134,6 +134,10 @@ impl Policy {
     fn find(&self, target: Target<'_>) -> Result<Arc<Resource>, Refusal> {
         let found = self.resources.iter().find(|resource| target.names(resource));
         found.cloned().ok_or_else(|| {
+            // What is an audience here was judged when it was configured, and is compared byte for byte.
+            if let Some(why) = target.fault() {
+                return why;
+            }
             let asked = quoted(target.text());
             let sentence = format!("{asked} is not a target here; values are compared exactly.");
             let note = format!("no resource has the name or audience {asked}");
@@ -210,6 +214,14 @@ impl Target<'_> {
         }
     }
 
+    /// What makes a `resource` no target anywhere (RFC 8707 §2).
+    fn fault(&self) -> Option<Refusal> {
+        let (Self::Resource(resource) | Self::Both(resource, _)) = self else { return None };
+        let why = Audience::parse(resource).err()?;
+        let sentence = format!("resource {} is not a target: {why} (RFC 8707).", quoted(resource));
+        Some(Refusal::denied(Denied::TargetDenied, sentence, ""))
+    }
+
     fn names(&self, resource: &Resource) -> bool {
         let settings = &resource.settings;
         let is_audience = |text: &str| settings.audience.as_str() == text;
@@ -222,20 +234,14 @@ impl Target<'_> {
     }
 }
 
-fn named_target(ask: &Ask) -> Result<Option<Target<'_>>, Refusal> {
-    if let Some(resource) = &ask.resource
-        && let Err(why) = Audience::parse(resource)
-    {
-        let sentence = format!("resource {} is not a target: {why} (RFC 8707).", quoted(resource));
-        return Err(Refusal::denied(Denied::TargetDenied, sentence, ""));
-    }
-    Ok(match (&ask.resource, &ask.audience) {
+fn named_target(ask: &Ask) -> Option<Target<'_>> {
+    match (&ask.resource, &ask.audience) {
         (None, None) => None,
         (Some(resource), None) => Some(Target::Resource(resource)),
         (None, Some(audience)) => Some(Target::Audience(audience)),
         (Some(resource), Some(audience)) if resource == audience => Some(Target::Resource(resource)),
         (Some(resource), Some(audience)) => Some(Target::Both(resource, audience)),
-    })
+    }
 }
 
 fn default_target<'a>(rules: impl Iterator<Item = &'a Arc<Rule>>) -> Result<Arc<Resource>, Refusal> {

@@ -6,6 +6,7 @@ use axum::body::Body;
 use axum::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, PRAGMA, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::Response;
+use serde::Serialize;
 use serde_json::json;
 
 use crate::exchange::{ErrorRef, Issued};
@@ -13,8 +14,9 @@ use crate::reason::{Reason, Refusal};
 use crate::wire::render::{DPOP_NONCE, render_about};
 
 /// A JSON answer that no cache keeps (TOK-12).
-pub(super) fn no_store(status: StatusCode, body: &serde_json::Value) -> Response {
-    let mut response = Response::new(Body::from(body.to_string()));
+pub(super) fn no_store<B: Serialize>(status: StatusCode, body: &B) -> Response {
+    // Never fails: the keys are text, and there is no map with others.
+    let mut response = Response::new(Body::from(serde_json::to_vec(body).unwrap_or_default()));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -28,20 +30,29 @@ pub(super) fn plain_error(status: StatusCode, sentence: &str) -> Response {
     no_store(status, &json!({ "error": "invalid_request", "error_description": sentence }))
 }
 
-/// A token (RFC 6749 §5.1).
+/// The members of an answer with a token (RFC 6749 §5.1, RFC 8693 §2.2.1).
+#[derive(Serialize)]
+struct TokenAnswer<'a> {
+    access_token: &'a str,
+    expires_in: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    issued_token_type: Option<&'static str>,
+    refresh_in: i64,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    scope: &'a str,
+    token_type: &'static str,
+}
+
+/// A token.
 pub(super) fn issued(issued: &Issued) -> Response {
-    let mut body = json!({
-        "access_token": issued.token.expose(),
-        "token_type": issued.token_type,
-        "expires_in": issued.expires_in,
-        "refresh_in": issued.refresh_in,
-    });
-    if let (Some(body), false) = (body.as_object_mut(), issued.scopes.is_empty()) {
-        body.insert("scope".to_owned(), issued.scopes.to_string().into());
-    }
-    if let (Some(body), Some(kind)) = (body.as_object_mut(), issued.issued_token_type) {
-        body.insert("issued_token_type".to_owned(), kind.into());
-    }
+    let body = TokenAnswer {
+        access_token: issued.token.expose(),
+        expires_in: issued.expires_in,
+        issued_token_type: issued.issued_token_type,
+        refresh_in: issued.refresh_in,
+        scope: &issued.scopes.to_string(),
+        token_type: issued.token_type,
+    };
     with_nonce(no_store(StatusCode::OK, &body), issued.next_nonce.as_deref())
 }
 

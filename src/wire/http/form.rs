@@ -36,25 +36,29 @@ impl Form {
 
     /// The value of a parameter; an empty one counts as not sent (TOK-04).
     pub(super) fn value(&self, name: &str) -> Option<&str> {
-        self.all(name).first().copied().filter(|value| !value.is_empty())
+        self.all(name).next().filter(|value| !value.is_empty())
     }
 
     /// A target parameter: a repeat asks for two targets (TOK-06, RI-02).
     pub(super) fn target(&self, name: &'static str) -> Result<Option<&str>, Refusal> {
-        match self.all(name).as_slice() {
-            [] | [""] => Ok(None),
-            [value] => Ok(Some(value)),
+        let mut all = self.all(name);
+        match (all.next(), all.next()) {
+            (None | Some(""), None) => Ok(None),
+            (value, None) => Ok(value),
             _ => Err(Refusal::malformed(Malformed::TargetAmbiguous, "A token is for one resource; name one.")),
         }
     }
 
-    fn all(&self, name: &str) -> Vec<&str> {
-        self.0.iter().filter(|(found, _)| found == name).map(|(_, value)| value.as_str()).collect()
+    fn all(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.0.iter().filter(move |(found, _)| found == name).map(|(_, value)| value.as_str())
     }
 }
 
 /// `+` is a space, `%xx` a byte.
 fn decode(text: &[u8]) -> Option<String> {
+    if !text.iter().any(|byte| matches!(byte, b'+' | b'%')) {
+        return String::from_utf8(text.to_vec()).ok();
+    }
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.iter();
     while let Some(byte) = rest.next() {

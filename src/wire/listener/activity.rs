@@ -3,7 +3,7 @@
 //! Counts requests and never looks into them.
 
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -28,6 +28,10 @@ struct Counts {
     running: usize,
     /// Those of them that have something for the client, which it does not take.
     untaken: usize,
+    /// The connection's own task polls it now, and need not be woken for what changes meanwhile.
+    polled: bool,
+    /// Something changed meanwhile.
+    changed: bool,
 }
 
 impl Activity {
@@ -40,15 +44,29 @@ impl Activity {
         Running { activity: Arc::clone(self), untaken: false }
     }
 
-    /// Completes at the next change after the last completion.
+    /// Completes at the next change after the last completion that nobody saw in [`polled`](Self::polled).
     pub(super) async fn changed(&self) {
         self.changed.notified().await;
     }
 
+    /// Polls the connection in its own task: what it came to, or that something changed in this very poll. Such a change wakes
+    /// nobody. To wake a task that runs puts it in line once more, and has another thread look for it.
+    pub(super) fn polled<T>(&self, poll: impl FnOnce() -> Poll<T>) -> Poll<Step<T>> {
+        self.counts().polled = true;
+        let polled = poll();
+        let mut counts = self.counts();
+        counts.polled = false;
+        let changed = std::mem::take(&mut counts.changed);
+        match polled {
+            Poll::Ready(end) => Poll::Ready(Step::Ended(end)),
+            Poll::Pending if changed => Poll::Ready(Step::Changed),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
     /// How long the connection may stay without a change, or `None` while the delay is not the client's.
     pub(super) fn patience(&self, limits: &Limits) -> Option<Patience> {
-        let counts = *self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        match counts {
+        match *self.counts() {
             Counts { running: 0, begun: false, .. } => Some(Patience::Idle(limits.first_request)),
             Counts { running: 0, .. } => Some(Patience::Idle(limits.idle)),
             Counts { untaken: 0, .. } => None,
@@ -57,9 +75,28 @@ impl Activity {
     }
 
     fn change(&self, change: impl FnOnce(&mut Counts)) {
-        change(&mut self.counts.lock().unwrap_or_else(PoisonError::into_inner));
-        self.changed.notify_one();
+        let mut counts = self.counts();
+        change(&mut counts);
+        let is_seen = counts.polled;
+        counts.changed |= is_seen;
+        drop(counts);
+        if !is_seen {
+            self.changed.notify_one();
+        }
     }
+
+    fn counts(&self) -> MutexGuard<'_, Counts> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a poll of a connection came to.
+#[derive(Debug)]
+pub(super) enum Step<T> {
+    /// The connection ended.
+    Ended(T),
+    /// A request began, went on or ended.
+    Changed,
 }
 
 /// What a connection waits for, and how long it may.
@@ -83,6 +120,9 @@ impl Running {
     /// the answer; a stream of answers may be silent for as long as it likes.
     fn waits_for_client(&mut self, waits: bool) {
         let before = std::mem::replace(&mut self.untaken, waits);
+        if !before && !waits {
+            return;
+        }
         self.activity.change(|counts| {
             counts.untaken = counts.untaken.saturating_sub(usize::from(before)).saturating_add(usize::from(waits));
         });

@@ -3,6 +3,7 @@
 //! Never waits for a client without a timer.
 
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
@@ -20,7 +21,7 @@ use tokio_rustls::server::TlsStream;
 use tracing::debug;
 
 use super::ConnectionInfo;
-use super::activity::{Activity, Patience};
+use super::activity::{Activity, Patience, Step};
 use super::limits::Limits;
 use super::protocol::{OnDrain, Protocols};
 use super::request;
@@ -102,12 +103,15 @@ impl Door {
             };
             tokio::select! {
                 biased;
-                ended = connection.as_mut() => {
-                    if let Err(error) = ended {
-                        debug!(peer = %info.peer, %error, "the connection ended early");
+                step = poll_fn(|context| activity.polled(|| connection.as_mut().poll(context))) => match step {
+                    Step::Changed => continue,
+                    Step::Ended(ended) => {
+                        if let Err(error) = ended {
+                            debug!(peer = %info.peer, %error, "the connection ended early");
+                        }
+                        return;
                     }
-                    return;
-                }
+                },
                 () = self.drain.begun(), if !closing => {}
                 () = activity.changed() => continue,
                 () = expired => {
