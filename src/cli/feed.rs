@@ -1,6 +1,7 @@
 //! `countersign feed`: the keys of a cluster that nobody can ask from outside, pushed from inside it.
 
 mod plan;
+mod seen;
 
 use std::path::{Path, PathBuf};
 
@@ -10,11 +11,13 @@ use tokio::signal::unix::{SignalKind, signal};
 use url::Url;
 
 use self::plan::{Next, Plan};
+use self::seen::Seen;
 use super::output::{aside, logs, runtime};
 use super::{Exit, http};
 use crate::clock::{Clock, Lifetime, SystemClock};
+use crate::identity::{IssuerUrl, SourceName};
 use crate::reason::quoted;
-use crate::trust::{ClusterKeys, Endpoint};
+use crate::trust::{ClusterKeys, Endpoint, push_endpoint};
 
 /// Bytes of a token file: service-account tokens have about one kilobyte.
 const MOST_TOKEN_BYTES: u64 = 16 * 1024;
@@ -26,17 +29,17 @@ const SHORTEST: Lifetime = Lifetime::from_seconds(1);
 /// Push the keys of the cluster that this runs in to a countersign outside it.
 ///
 /// For a source with `keys: { push: … }`. Reads the cluster's keys from its API server and pushes every new set at once, and a
-/// known one again now and then. Only calls out; nothing listens. Each push uses up one token of --token, a projected
+/// known one again now and then; a key that is gone goes when three looks in a row have missed it. Only calls out; nothing listens. Each push uses up one token of --token, a projected
 /// service-account token whose audience is <issuer>/sources/<source>/keys: one is always kept back, so that a new set can be
 /// pushed while tokens are still signed by a key that the service knows. Run one in a cluster.
 #[derive(Debug, Args)]
 pub(super) struct Feed {
     /// The issuer to push to
-    #[arg(long, value_name = "URL")]
-    issuer: String,
+    #[arg(long, value_name = "URL", value_parser = issuer)]
+    issuer: IssuerUrl,
     /// The name that the service has for this cluster
-    #[arg(long, value_name = "NAME")]
-    source: String,
+    #[arg(long, value_name = "NAME", value_parser = source)]
+    source: SourceName,
     /// The projected token to push with, read at each use
     #[arg(long, value_name = "FILE", default_value = "/var/run/countersign/token")]
     token: PathBuf,
@@ -58,6 +61,15 @@ pub(super) struct Feed {
     /// Push once and end
     #[arg(long)]
     once: bool,
+}
+
+/// An unspent token goes there: as in the configuration, plain http to this machine alone.
+fn issuer(text: &str) -> Result<IssuerUrl, String> {
+    IssuerUrl::parse(text).map_err(|why| why.to_string())
+}
+
+fn source(text: &str) -> Result<SourceName, String> {
+    SourceName::parse(text).map_err(|why| why.to_string())
 }
 
 fn every(text: &str) -> Result<Lifetime, String> {
@@ -99,7 +111,7 @@ impl Feed {
             ca: Some(self.api_ca.clone()),
             token: Some(self.api_token.clone()),
         });
-        let mut plan = Plan::default();
+        let (mut plan, mut seen) = (Plan::default(), Seen::default());
         let mut trouble = None;
         // The authority's file is read at the start: a pod is started again when its ConfigMap changes, or the file never does.
         let client =
@@ -108,7 +120,7 @@ impl Feed {
             let looked = tokio::select! {
                 _ = terminated.recv() => return Ok(Exit::Ok),
                 _ = tokio::signal::ctrl_c() => return Ok(Exit::Ok),
-                looked = self.look(&client, &mut keys, &mut plan) => looked,
+                looked = self.look(&client, &mut keys, &mut seen, &mut plan) => looked,
             };
             if self.once {
                 return looked.map(|()| Exit::Ok);
@@ -130,12 +142,13 @@ impl Feed {
     }
 
     /// Reads token and keys, and pushes as long as there is something to push and to push it with.
-    async fn look(&self, client: &reqwest::Client, keys: &mut ClusterKeys, plan: &mut Plan) -> Looked {
+    async fn look(&self, client: &reqwest::Client, keys: &mut ClusterKeys, seen: &mut Seen, plan: &mut Plan) -> Looked {
         plan.see(read_token(&self.token).map_err(|why| (Exit::NoIdentity, why))?);
         let set = keys.fetch().await.map_err(|why| (Exit::Unreachable, format!("the cluster's keys: {why}")))?;
         if set.keys().is_empty() {
             return Err((Exit::Problem, "the cluster publishes no key that can be used".to_owned()));
         }
+        let set = seen.see(&set);
         let document = set.to_document();
         let mut refused = None;
         loop {
@@ -163,7 +176,7 @@ impl Feed {
     }
 
     async fn push(&self, client: &reqwest::Client, token: &str, document: &str) -> Answered {
-        let url = format!("{}/sources/{}/keys", self.issuer.trim_end_matches('/'), self.source);
+        let url = push_endpoint(&self.issuer, &self.source);
         let request = client
             .put(&url)
             .bearer_auth(token)
@@ -171,7 +184,7 @@ impl Feed {
             .body(document.to_owned());
         let mut response = match request.send().await {
             Ok(response) => response,
-            Err(error) => return Answered::NotNow(format!("{url} cannot be reached: {error}")),
+            Err(error) => return Answered::NotNow(format!("{url} cannot be reached: {}", http::deepest(&error))),
         };
         let status = response.status();
         if status == reqwest::StatusCode::NO_CONTENT {

@@ -1,5 +1,6 @@
 //! HTTP as commands speak it: no proxy, no redirects, one certificate authority or none.
 
+use std::error::Error;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -33,6 +34,15 @@ pub(super) fn client(ca: Option<&Path>) -> anyhow::Result<reqwest::ClientBuilder
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
         .timeout(std::time::Duration::from_secs(10)))
+}
+
+/// What lies at the bottom of a failure: what is above it says that there was one.
+pub(super) fn deepest(error: &dyn Error) -> String {
+    let mut deepest = error;
+    while let Some(cause) = deepest.source() {
+        deepest = cause;
+    }
+    deepest.to_string()
 }
 
 /// `application/x-www-form-urlencoded`.

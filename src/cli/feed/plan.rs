@@ -2,6 +2,8 @@
 //!
 //! Never spends the last token without need: after a rotation the next one is signed by a key that has to be pushed first.
 
+use std::fmt;
+
 use crate::clock::{Lifetime, Timestamp};
 use crate::secret::Secret;
 
@@ -18,8 +20,8 @@ pub(super) struct Plan {
     taken: Option<(String, Timestamp)>,
 }
 
-/// What is to be done.
-#[derive(Debug, PartialEq, Eq)]
+/// What is to be done. Its `Debug` says no token.
+#[derive(PartialEq, Eq)]
 pub(super) enum Next<'a> {
     /// Push the set with this token.
     Push(&'a str),
@@ -27,6 +29,16 @@ pub(super) enum Next<'a> {
     WaitForToken,
     /// The set is known, and was confirmed a moment ago.
     Nothing,
+}
+
+impl fmt::Debug for Next<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Push(_) => "push",
+            Self::WaitForToken => "wait for a token",
+            Self::Nothing => "nothing",
+        })
+    }
 }
 
 impl Plan {
@@ -111,6 +123,7 @@ mod tests {
         plan.see("a".to_owned());
         plan.see("b".to_owned());
         let Next::Push(token) = plan.next("two", at(0)) else { panic!() };
+        assert_eq!(format!("{:?}", Next::Push(token)), "push");
         assert_eq!(token, "a", "signed earlier: the key before the rotation verifies it");
         // It is refused: the next one has its turn with the same set.
         plan.spent();

@@ -118,6 +118,10 @@ async fn one_push_tells_by_its_exit_code_what_came_of_it() {
     renew(&ground).await;
     let (code, said) = run("http://127.0.0.1:1".to_owned()).await;
     assert_eq!(code, 3, "{said}");
+    assert!(said.contains("Connection refused"), "the cause, not that there was one: {said}");
+    let (code, said) = run("http://id.example".to_owned()).await;
+    assert_eq!(code, 2, "a token goes nowhere in the clear: {said}");
+    assert!(said.contains("https"), "{said}");
     let (code, said) = run(issuer()).await;
     assert_eq!((code, ground.status().last_push.is_some()), (0, true), "{said}");
     let (code, said) = run(issuer()).await;
