@@ -38,7 +38,6 @@ pub(crate) use outage::extend;
 use crate::evidence;
 use crate::stage::{Answer, ORDERS, Stage, answer, client, encode};
 
-
 /// One attempt for unknown key ids in this time (JWK-13).
 const INTERVAL: Lifetime = Lifetime::from_seconds(30);
 
