@@ -228,7 +228,7 @@ async fn bun_06_an_older_bundle_adds_nothing_and_its_withdrawals_count() {
     }
     let fourth = partner.domain.publish_new(Algorithm::ES256).unwrap().kid().to_owned();
     for sequence in [Value::Null, json!(4), json!(-1), json!(4)] {
-        let taken = !sequence.as_i64().is_some_and(|sequence| sequence > 0);
+        let taken = sequence.as_i64().is_none_or(|sequence| sequence < 0);
         partner.say(|bundle| bundle["spiffe_sequence"] = sequence.clone());
         attempt(&stand).await;
         assert_eq!(why(&stand).contains("spiffe_sequence 4, and an earlier one had 5"), !taken, "{sequence}");

@@ -241,7 +241,8 @@ async fn fed_05_bun_06_a_lower_number_lets_no_withdrawn_authority_vouch_again() 
 /// How many authorities of the source are kept for a restart.
 fn kept_authorities(stand: &Stand) -> Option<usize> {
     let text = std::fs::read_to_string(stand.path("state/keys/partner.json")).ok()?;
-    serde_json::from_str::<Value>(&text).ok()?["x509"]["authorities"].as_array().map(Vec::len)
+    let kept: Value = serde_json::from_str(&text).ok()?;
+    kept.pointer("/x509/authorities")?.as_array().map(Vec::len)
 }
 
 #[tokio::test(flavor = "multi_thread")]
