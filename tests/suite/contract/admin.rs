@@ -29,6 +29,8 @@ countersign_keys_stale_deadline_seconds gauge
 countersign_outage_budget_seconds gauge
 countersign_records_lost counter
 countersign_revocations gauge
+countersign_signing_activations_postponed counter
+countersign_signing_canaries counter
 countersign_signing_keys gauge
 countersign_store_commit_seconds histogram
 countersign_store_failures counter
