@@ -110,5 +110,7 @@ pub(super) fn write(directory: &Path, source: &SourceName, origin: &str, pushes:
     file.write_all(text.as_bytes())?;
     file.write_all(b"\n")?;
     file.sync_all()?;
-    fs::rename(&unfinished, path_of(directory, source))
+    fs::rename(&unfinished, path_of(directory, source))?;
+    // The name too, before the keys are written.
+    fs::File::open(&folder)?.sync_all()
 }
