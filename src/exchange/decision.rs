@@ -244,10 +244,14 @@ impl Decision {
         self.record.push = Some(PushRecord { source: source.to_string(), ..PushRecord::default() });
     }
 
-    /// The keys of a source were replaced by these.
-    pub(super) fn pushed(&mut self, push: PushRecord) {
-        self.outcome = Outcome::Allow;
+    /// The keys of a source are to be replaced by these.
+    pub(super) fn pushes(&mut self, push: PushRecord) {
         self.record.push = Some(push);
+    }
+
+    /// They are.
+    pub(super) const fn pushed(&mut self) {
+        self.outcome = Outcome::Allow;
     }
 
     /// An operator lets the keys of a source serve longer, or no longer.
@@ -262,6 +266,9 @@ impl Decision {
         let record = &mut self.record;
         record.token = None;
         record.revocation = None;
+        if let Some(push) = &mut record.push {
+            push.keys.clear();
+        }
         record.reason = Some(refusal.reason().code().into());
         record.about = match refusal.is_about() {
             About::Caller => None,
@@ -275,13 +282,19 @@ impl Decision {
         record.remedy = refusal.remedy().map(str::to_owned);
     }
 
-    /// Records now and waits until the record is durable; dropping it later records nothing more.
+    /// Records now and waits until the record is durable; dropping it later records nothing more. Where more became known
+    /// since, the same again is another record, which counts.
     pub(super) async fn make_durable(&mut self) -> Result<(), NotRecorded> {
         self.finish();
         self.recorder.durably(&self.record, self.clock.as_ref()).await?;
         self.recorded = true;
         self.count();
         Ok(())
+    }
+
+    /// Whether a durable record has been made.
+    pub(super) const fn is_recorded(&self) -> bool {
+        self.recorded
     }
 
     /// The whole record as it stands, for who asked without wanting a token. Nothing is recorded or counted.

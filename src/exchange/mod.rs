@@ -250,14 +250,13 @@ impl Exchange {
         if let Err(refusal) = &outcome {
             decision.refused(refusal);
         }
-        if !self.recorder.is_required() {
+        if !self.recorder.is_required() || (outcome.is_ok() && decision.is_recorded()) {
             return outcome;
         }
         match decision.make_durable().await {
             Ok(()) => outcome,
             Err(why) => {
-                let note = format!("the decision could not be recorded: {why}");
-                let refusal = Refusal::unavailable(Unavailable::AuditUnavailable, note, Lifetime::from_seconds(5));
+                let refusal = unrecorded(&why);
                 decision.refused(&refusal);
                 Err(refusal)
             }
@@ -347,6 +346,11 @@ impl Exchange {
         proven.claim(&mut claims);
         Ok(Decided { grant, grounds, claims, proven })
     }
+}
+
+fn unrecorded(why: &NotRecorded) -> Refusal {
+    let note = format!("the decision could not be recorded: {why}");
+    Refusal::unavailable(Unavailable::AuditUnavailable, note, Lifetime::from_seconds(5))
 }
 
 fn refresh_in(life: Lifetime) -> i64 {

@@ -6,7 +6,7 @@ use super::claims::{Claims, used_for_push};
 use super::limits::Place;
 use super::record::PushRecord;
 use super::revocation::Ground;
-use super::{Decision, Exchange, Generation};
+use super::{Decision, Exchange, Generation, unrecorded};
 use crate::clock::{Lifetime, Timestamp};
 use crate::credential::CompactJws;
 use crate::identity::{SourceName, WorkloadIdentity};
@@ -116,8 +116,14 @@ impl Exchange {
         // What was revoked in the meantime, and acknowledged, counts (design §9.5).
         let ground = Ground::workload(identity, decision.evidence().key.as_ref());
         ground.stands(&self.store.revocations(), at)?;
+        decision.pushes(record);
+        if self.recorder.is_required() {
+            // Keys cannot be held back as a token can: the record comes first, and another one where they are not taken.
+            decision.pushed();
+            decision.make_durable().await.map_err(|why| unrecorded(&why))?;
+        }
         source.take(push).await.map_err(|why| refuse(&why, issued_at))?;
-        decision.pushed(record);
+        decision.pushed();
         Ok(())
     }
 }

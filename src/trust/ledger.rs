@@ -72,17 +72,17 @@ impl Ledger {
         remarks.iter().for_each(Remark::log);
     }
 
-    /// The source says that these are its keys. Nothing happens when the source no longer counts.
-    pub(super) fn publish(&self, keys: &Arc<SourceKeys>, set: KeySet, confirmed: Confirmed) {
+    /// The source says that these are its keys. Nothing happens, and `false` says so, when the source no longer counts.
+    pub(super) fn publish(&self, keys: &Arc<SourceKeys>, set: KeySet, confirmed: Confirmed) -> bool {
         let mut book = locked(&self.book);
         let mut appearances = book.appearances;
-        let Some(entry) = book.entry(keys) else { return };
+        let Some(entry) = book.entry(keys) else { return false };
         let same = entry.published.as_ref().is_some_and(|old| is_same(&old.set, &set));
         if let (true, Some(published)) = (same, &mut entry.published) {
             published.confirmed = confirmed;
             published.ends = None;
             entry.store();
-            return;
+            return true;
         }
         let touched = entry.replace(Arc::new(set), confirmed, &mut appearances);
         book.appearances = appearances;
@@ -93,6 +93,7 @@ impl Ledger {
         }
         drop(book);
         remarks.iter().for_each(Remark::log);
+        true
     }
 
     /// The stream that confirmed the keys is gone since `now`; what was confirmed before that stays so.

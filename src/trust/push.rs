@@ -131,6 +131,7 @@ pub(super) async fn run(keys: Arc<SourceKeys>, shared: Arc<Shared>) {
     loop {
         let next = shared.clock.now().plus(POLL);
         tokio::select! {
+            biased;
             () = keys.cancel.cancelled() => return,
             waiting = pushes.recv() => {
                 let Some(Waiting { push, outcome }) = waiting else { return };
@@ -167,9 +168,13 @@ fn take(keys: &Arc<SourceKeys>, shared: &Shared, door: &Door, push: Push) -> Res
         Some(id) => id.to_string(),
         None => key.thumbprint().to_string(),
     });
-    locked(&door.pushes).last = Some(LastPush { at, by, issued_at, key_ids: key_ids.collect() });
+    let last = LastPush { at, by, issued_at, key_ids: key_ids.collect() };
     keys.began(at, false);
-    shared.ledger.publish(keys, set, Confirmed::At(at));
+    // A reload may have taken the source away, or begun it anew, since the push came.
+    if !shared.ledger.publish(keys, set, Confirmed::At(at)) {
+        return Err(NotTaken::Gone);
+    }
+    locked(&door.pushes).last = Some(last);
     keys.succeeded();
     Ok(())
 }
@@ -238,6 +243,10 @@ fn look_at_first(keys: &Arc<SourceKeys>, shared: &Shared, door: &Door) -> bool {
 /// Writes what is known of pushes, and then the keys. Where there are none, what is written already says more.
 async fn keep(keys: &Arc<SourceKeys>, shared: &Arc<Shared>) {
     let Some(door) = keys.door.as_ref().filter(|_| keys.held().is_some()) else { return };
+    let writing = shared.writing.lock().await;
+    if keys.cancel.is_cancelled() {
+        return;
+    }
     let (of, within, pushes) = (Arc::clone(keys), Arc::clone(shared), locked(&door.pushes).clone());
     let write = move || pushed::write(&within.directory, &of.name, &of.digest, &pushes);
     match tokio::task::spawn_blocking(write).await {
@@ -247,6 +256,7 @@ async fn keep(keys: &Arc<SourceKeys>, shared: &Arc<Shared>) {
         }
         Err(_interrupted) => return,
     }
+    drop(writing);
     shared.keep(keys).await;
 }
 

@@ -85,7 +85,7 @@ pub(super) fn read(directory: &Path, source: &SourceName, origin: &str) -> Resul
     Ok(Some(Pushes { first: written.first, last }))
 }
 
-/// Writes the file: whole or not at all, and readable by us alone.
+/// Writes the file: whole or not at all, and readable by us alone; its name too is on the disk before the keys are written.
 ///
 /// # Errors
 /// What the file system says.

@@ -1,6 +1,7 @@
 //! Keys that a workload of a cluster pushes: by the feeder alone, once, in order; kept over restarts, and followed over rotations.
 
 mod collisions;
+mod dropped;
 mod feeder;
 mod lost;
 mod refused;
@@ -26,6 +27,11 @@ struct Ground {
 
 impl Ground {
     async fn new() -> Self {
+        Self::with_server(str::to_owned).await
+    }
+
+    /// The same with another server.
+    async fn with_server(change: impl FnOnce(&str) -> String) -> Self {
         let first = ScratchDirectory::new().unwrap();
         let file = first.path().join("jwks.json");
         let stage = Stage::with(|world, issuer| {
@@ -34,7 +40,7 @@ impl Ground {
             format!(
                 "{}{}{}  - name: edge-2\n    groups: [fleet]\n    kubernetes:\n      issuers: [{SHARED_ISSUER}]\n      keys: {{ push: \
                  {{ first: \"{}\", by: {{ namespace: countersign, service_account: feeder }} }} }}\n{RESOURCES_AND_RULES}",
-                server_config(issuer),
+                change(&server_config(issuer)),
                 spiffe_source(world),
                 cluster_source(world.cluster("eu1").unwrap()),
                 file.display()

@@ -12,6 +12,7 @@ mod looking_again;
 mod matrix;
 mod names;
 mod polling;
+mod pushing;
 mod restart;
 mod set_back;
 mod workload_api;

@@ -15,7 +15,7 @@ use super::answer;
 use super::body::{Bodies, Held, Unread};
 use super::form::malformed;
 use crate::credential::CompactJws;
-use crate::exchange::{Exchange, PushRequest, Transport};
+use crate::exchange::{Decision, Exchange, PushRequest, Transport};
 use crate::identity::SourceName;
 use crate::reason::{Malformed, Misshapen, Refusal};
 use crate::wire::listener::ConnectionInfo;
@@ -34,21 +34,33 @@ pub(super) async fn push(
     };
     let mut decision = exchange.open(Transport::Http, connection.peer.ip());
     decision.of_push(&source);
-    let challenge = answer::authorization_scheme(&headers);
+    let (reference, challenge) = (decision.reference().clone(), answer::authorization_scheme(&headers));
     let outcome = match read(&headers, body, &bodies).await {
-        Ok((token, keys)) => {
-            let request = PushRequest { source, token, keys: keys.bytes() };
-            // Boxed, as at every endpoint: a request that never arrives whole holds no memory for it.
-            Box::pin(exchange.push(request, &mut decision)).await
-        }
+        Ok((token, keys)) => to_its_end(exchange, decision, source, token, keys).await,
         Err(Unread::Refused(refusal)) => Err(exchange.refuse(refusal, &mut decision).await),
         // Its sender is gone or has given up: the record says that the connection dropped.
         Err(Unread::CutShort) => Err(malformed("The body ended before it was whole.")),
     };
     match outcome {
         Ok(()) => answer::no_content(),
-        Err(refusal) => answer::refused(&refusal, decision.reference(), challenge),
+        Err(refusal) => answer::refused(&refusal, &reference, challenge),
     }
+}
+
+/// What has arrived runs to its end, also when its sender is gone: a cut between the token that is used up and the keys would
+/// leave a record that says neither.
+async fn to_its_end(
+    exchange: Arc<Exchange>,
+    mut decision: Decision,
+    source: SourceName,
+    token: CompactJws,
+    keys: Held,
+) -> Result<(), Refusal> {
+    let running = tokio::spawn(async move {
+        let request = PushRequest { source, token, keys: keys.bytes() };
+        exchange.push(request, &mut decision).await
+    });
+    running.await.unwrap_or_else(|_interrupted| Err(Refusal::internal("a push was interrupted")))
 }
 
 async fn read(headers: &HeaderMap, body: Body, bodies: &Bodies) -> Result<(CompactJws, Held), Unread> {

@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use countersign::world::cluster::TokenAsk;
 use serde_json::Value;
 
 use super::served::{Process, Town};
-use crate::stage::{Answer, free_address};
+use crate::stage::{Answer, client, free_address};
 
 /// A process with decisions in `state-one`, and a configuration that says so of its audit.
 fn process(town: &Town, audit: &str) -> Process {
@@ -119,4 +120,36 @@ async fn aud_01_an_output_that_nobody_reads_stops_no_durable_record() {
         assert_eq!(answer.status, 200, "{}", answer.text);
     }
     assert_eq!(kept_grants(&town.directory.path().join("state-one")).len(), 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn aud_01_a_push_whose_record_is_required_has_one() {
+    let town = Town::new().await;
+    let mut one = pushed(&town, "{ required: true }");
+    one.start();
+    one.ready().await;
+    let edge = town.cluster("edge-2");
+    let audience = format!("{}/sources/edge-2/keys", town.issuer);
+    let token = edge.mint(&TokenAsk::new("countersign", "feeder", &audience)).unwrap();
+    crate::evidence::secret(&token);
+    let request = client().put(&audience).bearer_auth(&token).header("content-type", "application/jwk-set+json");
+    assert_eq!(request.body(edge.jwks().to_string()).send().await.unwrap().status(), 204);
+    one.signal("KILL");
+    one.ended(5).await;
+    let kept = kept_grants(&town.directory.path().join("state-one"));
+    assert_eq!(kept.len(), 1, "{kept:?}");
+    assert_eq!(kept[0]["push"]["keys"].as_array().unwrap().len(), 1);
+}
+
+/// A [`process`] to which `edge-2` pushes its keys.
+fn pushed(town: &Town, audit: &str) -> Process {
+    let one = process(town, audit);
+    let (config, first) = (town.directory.path().join("one.yaml"), town.directory.path().join("first.json"));
+    let (edge, text) = (town.cluster("edge-2"), std::fs::read_to_string(&config).unwrap());
+    std::fs::write(&first, edge.jwks().to_string()).unwrap();
+    let fetched = format!("api_server: {{ url: \"{}\", ca: edge-2-ca.crt, token: edge-2-admin.token }}", edge.url());
+    assert!(text.contains(&fetched), "{text}");
+    let push = "push: { first: first.json, by: { namespace: countersign, service_account: feeder } }";
+    std::fs::write(&config, text.replace(&fetched, push)).unwrap();
+    one
 }
