@@ -22,7 +22,7 @@ pub enum KeyFileFault {
     Date(&'static str),
     /// The dates contradict each other.
     #[error(
-        "needs dates in order: created, publish and activate each not before the last, retire after activate, revoked (if there) not before created, and planned (if there) from publish to activate"
+        "needs dates in order: created, publish and activate each not before the last, retire after activate, revoked (if there) not before created, and planned (if there) not before publish"
     )]
     Order,
     /// The private JWK is missing or unusable.
@@ -157,14 +157,14 @@ mod tests {
         assert_eq!(KeyFile::parse(text.expose().as_bytes()).unwrap().schedule, file.schedule);
         let mut value: Value = serde_json::from_str(text.expose()).unwrap();
         assert_eq!(value["planned"], json!(file.schedule.planned().to_rfc3339()));
-        for (bad, fault) in [
-            (json!(7), KeyFileFault::Date("planned")),
-            (value["created"].clone(), KeyFileFault::Order),
-            (value["retire"].clone(), KeyFileFault::Order),
-        ] {
+        for (bad, fault) in [(json!(7), KeyFileFault::Date("planned")), (value["created"].clone(), KeyFileFault::Order)]
+        {
             value["planned"] = bad;
             assert_eq!(KeyFile::parse(value.to_string().as_bytes()).unwrap_err(), fault);
         }
+        value["planned"] = value["retire"].clone();
+        let edited = KeyFile::parse(value.to_string().as_bytes()).unwrap().schedule;
+        assert_eq!((edited.activate(), edited.put_off_from()), (file.schedule.activate(), None), "a person's date");
     }
 
     #[test]

@@ -165,9 +165,11 @@ impl Schedule {
         Self { retire: self.retire.max(end.unwrap_or_else(|| self.activate.plus(LIFE_OF_A_KEY))), ..self }
     }
 
-    /// The same key, which was to sign at a moment that is neither before its publication nor after its activation.
+    /// The same key, which was to sign at a moment that is not before its publication. One that signs earlier than that has a date
+    /// that somebody wrote since: that is the plan now.
     pub(super) fn planned_for(self, planned: Timestamp) -> Option<Self> {
-        (self.publish <= planned && planned <= self.activate).then_some(Self { planned: Some(planned), ..self })
+        let planned = (self.publish <= planned).then_some(planned)?;
+        Some(Self { planned: Some(planned).filter(|planned| *planned < self.activate), ..self })
     }
 
     /// The same key, signing later because somebody wants it so.
@@ -353,7 +355,8 @@ mod tests {
         assert_eq!((put_off.activate(), put_off.planned(), put_off.put_off_from()), (at(800), at(615), Some(at(615))));
         assert_eq!(put_off.held(at(900)).planned(), at(900), "a new plan");
         assert_eq!(put_off.hastened(at(0)), schedule);
-        assert_eq!([at(14), at(801)].map(|planned| put_off.planned_for(planned)), [None, None]);
+        assert_eq!(put_off.planned_for(at(14)), None);
+        assert_eq!(put_off.planned_for(at(801)).unwrap().put_off_from(), None, "an earlier date is a new plan");
         assert_eq!(held.hastened(at(7000)).activate(), at(7000));
         assert_eq!(held.hastened(at(9900)).activate(), at(9001), "never later");
         assert_eq!(schedule.ending_by(at(0)).retire(), at(616), "after activate");

@@ -142,11 +142,14 @@ impl Gate {
             return Ok(());
         }
         let rest = || locked(&self.state).rest(now).max(Lifetime::from_seconds(1));
-        if self.join(now).is_none() {
-            return Err(rest());
-        }
+        let Some(number) = self.join(now) else { return Err(rest()) };
+        // One that was under way already may have begun too early, and there is no other within the interval.
+        let is_over = |ended: &Ended| is_since(ended) || ended.number >= number;
         tokio::select! {
-            asked = ended.wait_for(is_since) => asked.map(drop).map_err(|_gone| rest()),
+            asked = ended.wait_for(is_over) => match asked {
+                Ok(ended) if is_since(&ended) => Ok(()),
+                _ => Err(rest()),
+            },
             () = clock.sleep_until(now.plus(LONGEST_WAIT)) => Err(rest()),
         }
     }

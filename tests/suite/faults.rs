@@ -37,7 +37,6 @@ pub(crate) use outage::extend;
 
 use crate::evidence;
 use crate::stage::{Answer, ORDERS, Stage, answer, client, encode};
-
 /// One attempt for unknown key ids in this time (JWK-13).
 const INTERVAL: Lifetime = Lifetime::from_seconds(30);
 
@@ -60,6 +59,12 @@ async fn within(seconds: u64, what: &str, mut condition: impl FnMut() -> bool) {
 /// Moves the clock to the next planned attempt of a source, and waits until that attempt has ended.
 pub async fn next_attempt(stage: &Stage, source: &str) {
     begin_attempt(stage, source).await.ended(stage, 5).await;
+}
+
+/// Waits until every attempt of a source that was due by now has ended.
+pub async fn settled(stage: &Stage, source: &str) {
+    let has_ended = || status(stage, source).next_attempt.is_some_and(|next| next > stage.clock.now());
+    within(10, &format!("{source} has nothing due"), has_ended).await;
 }
 
 /// Moves the clock until a source has read its file after this moment: twice, as a read may have begun just before.

@@ -4,6 +4,7 @@ use countersign::clock::Lifetime;
 use countersign::world::keys::Algorithm;
 
 use super::Ground;
+use crate::faults::settled;
 use crate::stage::eventually;
 
 /// Two pushes: one brings a second key, the next takes the first away. A token by the first, which leaked.
@@ -11,6 +12,7 @@ async fn leaked(ground: &Ground) -> String {
     ground.stage.advance(Lifetime::from_minutes(50)).await;
     let leaked = ground.stage.pod_token("edge-2");
     ground.stage.advance(Lifetime::from_minutes(10)).await;
+    settled(&ground.stage, "eu1").await;
     let (old, token) = (ground.edge().active_key(), ground.feeder());
     ground.edge().rotate(Algorithm::ES256).unwrap();
     ground.pushed(&token).await;

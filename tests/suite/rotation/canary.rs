@@ -118,7 +118,7 @@ async fn jwk_17_a_public_url_that_is_down_delays_for_six_hours_and_then_no_more(
     let fault = wait["canary_fault"].as_str().unwrap();
     let url = format!("GET {}/.well-known/openid-configuration: ", ground.stage.issuer);
     assert!(fault.starts_with(&url) && fault.contains("refused"), "{fault}");
-    let bound = planned.publish.plus(LONGEST_WAIT);
+    let bound = planned.activate.plus(LONGEST_WAIT);
     assert_eq!(wait["at_the_latest"], bound.to_rfc3339().as_str(), "the operator reads how long it may last");
     let (mut dates, mut moves) = (planned.clone(), 0);
     while dates.activate < bound {

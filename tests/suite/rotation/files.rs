@@ -30,6 +30,8 @@ async fn mounted() -> Ground {
 
 /// Adds a key that signs in a quarter of an hour, as the manual says.
 async fn add_a_key(ground: &Ground) -> Dates {
+    // Files have whole seconds of the machine's time: made in one second, both keys would always have been published together.
+    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
     let made = run(ground.stage.directory.path(), &["keys", "new", "--file", "keys/two.json"]);
     assert_eq!(made.code, 0, "{}", made.err);
     let added = ground.waiting("ES256");
